@@ -1,0 +1,1 @@
+//! The craft: runs restic as a child process and tells the truth about it.

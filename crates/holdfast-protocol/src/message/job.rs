@@ -1,0 +1,230 @@
+//! A job's life as the agent tells it: started, progress, finished.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, ScheduleId, envelope::Payload};
+
+/// What a job does; restic's own verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// `restic backup`.
+    Backup,
+}
+
+impl Operation {
+    /// The word on the wire, in the API and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+        }
+    }
+}
+
+/// Where a job stands. The last six are ends: a job reaches exactly one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Stored on the server; the agent has not started it.
+    Queued,
+    /// Its process runs.
+    Running,
+    /// Its process is stopped on purpose and can go on.
+    Paused,
+    /// Done; for a backup: a whole snapshot exists.
+    Succeeded,
+    /// A snapshot exists, but some files could not be read (restic's exit 3).
+    Partial,
+    /// Ended without doing what it was for.
+    Failed,
+    /// Ended because somebody asked; the process is gone.
+    Cancelled,
+    /// The agent or its machine died while it ran: what it had done is unknown.
+    Interrupted,
+    /// It was due and never ran.
+    Missed,
+}
+
+impl Status {
+    /// Whether a job in this state never changes again.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running | Self::Paused)
+    }
+
+    /// The word on the wire, in the API and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Interrupted => "interrupted",
+            Self::Missed => "missed",
+        }
+    }
+
+    /// The state named by `word`, if there is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Queued,
+            Self::Running,
+            Self::Paused,
+            Self::Succeeded,
+            Self::Partial,
+            Self::Failed,
+            Self::Cancelled,
+            Self::Interrupted,
+            Self::Missed,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == word)
+    }
+}
+
+/// Why something did not work, for programs (`code`) and for people (the rest).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// Stable, snake_case: `repository_not_found`, `wrong_password`, `source_missing`, …
+    pub code: String,
+    /// One sentence: what is wrong. Never a secret.
+    pub message: String,
+    /// One sentence: what to do about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub action: String,
+}
+
+/// `heartbeat`: the agent lives, and this is what it is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The agent's wall clock.
+    pub sent_at: Timestamp,
+    /// Jobs accepted and not ended, so that the two sides can compare notes.
+    #[serde(default)]
+    pub active_job_ids: Vec<JobId>,
+    /// Records waiting for an acknowledgement.
+    #[serde(default)]
+    pub queue_depth: u64,
+    /// The configuration in force.
+    #[serde(default)]
+    pub config_version: i64,
+}
+
+/// `job.started`: the job's process has been started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The job.
+    pub job_id: JobId,
+    /// What it does.
+    #[serde(rename = "kind")]
+    pub operation: Operation,
+    /// When, by the agent's clock.
+    pub started_at: Timestamp,
+    /// 1 for the first try.
+    #[serde(default = "first")]
+    pub attempt: u32,
+    /// The source group, for a backup.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tag: String,
+    /// The schedule that caused it, when one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_id: Option<ScheduleId>,
+    /// The slot's nominal time, when a schedule caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<Timestamp>,
+}
+
+fn first() -> u32 {
+    1
+}
+
+/// `job.state`: a running job was paused, or a paused one goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateChange {
+    /// The job.
+    pub job_id: JobId,
+    /// [`Status::Paused`] or [`Status::Running`].
+    pub status: Status,
+    /// When, by the agent's clock.
+    pub changed_at: Timestamp,
+}
+
+/// `job.progress`: how far the job is. Only the newest is kept anywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The job.
+    pub job_id: JobId,
+    /// Fraction from 0 to 1, as restic gives it. It may fall while restic still scans.
+    pub percent_done: f64,
+    /// Files done.
+    #[serde(default)]
+    pub files_done: u64,
+    /// Files found so far.
+    #[serde(default)]
+    pub total_files: u64,
+    /// Bytes done.
+    #[serde(default)]
+    pub bytes_done: u64,
+    /// Bytes found so far.
+    #[serde(default)]
+    pub total_bytes: u64,
+    /// Seconds left by restic's own estimate; absent when restic gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+    /// Bytes per second over the last few seconds.
+    #[serde(default)]
+    pub throughput_bps: u64,
+    /// Files being read right now; at most four are sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub current_files: Vec<String>,
+    /// Files that could not be read so far.
+    #[serde(default)]
+    pub error_count: u64,
+}
+
+/// `job.finished`: the one end of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// The job.
+    pub job_id: JobId,
+    /// A terminal state.
+    pub status: Status,
+    /// The process's exit code; absent when there was none (killed, never started).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When, by the agent's clock.
+    pub finished_at: Timestamp,
+    /// The snapshot that now exists, as restic's full id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+    /// restic's summary object as restic wrote it; what an old restic cannot tell is not in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Payload>,
+    /// Why it is not `succeeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_one_word_that_leads_back_to_it() {
+        for word in
+            "queued running paused succeeded partial failed cancelled interrupted missed".split(' ')
+        {
+            let status = Status::from_word(word).unwrap();
+            assert_eq!(status.as_str(), word);
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{word}\""));
+        }
+        assert_eq!(Status::from_word("done"), None);
+    }
+}

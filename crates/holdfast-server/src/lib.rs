@@ -1,0 +1,1 @@
+//! The control plane: store, hub of live links, REST API and dashboard.

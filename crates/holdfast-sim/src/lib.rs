@@ -1,0 +1,1 @@
+//! The seeded world in which the link is tested. Never shipped.
