@@ -30,7 +30,7 @@ pub struct Envelope {
     /// Everything up to and including this position is durable at the sender of this frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<Seq>,
-    /// The body, by `kind`.
+    /// The body, by `kind`. A JSON `null` reads as no body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
 }

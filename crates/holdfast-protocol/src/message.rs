@@ -27,7 +27,6 @@ pub enum Class {
 
 /// A message of the native protocol that is not part of the link's own conversation.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "messages are moved once and never stored in bulk")]
 pub enum Message {
     /// `command.run`, server to agent.
     CommandRun(command::Run),
