@@ -101,6 +101,23 @@ impl JobId {
         let name = format!("{schedule}/{}/{attempt}", nominal.as_millisecond());
         Self(Uuid::new_v5(&host.as_uuid(), name.as_bytes()))
     }
+
+    /// As [`JobId::of_slot`], for one of several source groups of a schedule.
+    ///
+    /// The first group (`index` 0) has the slot's own id; the id of a later one has the group's name
+    /// mixed in, so that adding a group does not change the ids of the others.
+    #[must_use]
+    pub fn of_slot_group(
+        host: HostId,
+        schedule: ScheduleId,
+        nominal: Timestamp,
+        attempt: u32,
+        index: usize,
+        group: &str,
+    ) -> Self {
+        let first = Self::of_slot(host, schedule, nominal, attempt);
+        if index == 0 { first } else { Self(Uuid::new_v5(&first.0, group.as_bytes())) }
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +134,18 @@ mod tests {
         assert_ne!(first, JobId::of_slot(host, schedule, at, 2));
         let other = HostId::from_uuid(Uuid::from_u128(3));
         assert_ne!(first, JobId::of_slot(other, schedule, at, 1));
+    }
+
+    #[test]
+    fn the_groups_of_a_slot_have_ids_of_their_own() {
+        let host = HostId::from_uuid(Uuid::from_u128(1));
+        let schedule = ScheduleId::from_uuid(Uuid::from_u128(2));
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let id = |index, group| JobId::of_slot_group(host, schedule, at, 1, index, group);
+        assert_eq!(id(0, "etc"), JobId::of_slot(host, schedule, at, 1));
+        assert_ne!(id(1, "home"), id(0, "etc"));
+        assert_ne!(id(1, "home"), id(2, "srv"));
+        assert_eq!(id(1, "home"), id(2, "home"), "the place in the list does not matter");
     }
 
     #[test]
