@@ -1,0 +1,218 @@
+//! The restic program: finding it, and calling it.
+
+pub(crate) mod access;
+pub(crate) mod command;
+pub(crate) mod exit_code;
+pub(crate) mod output;
+pub(crate) mod redactor;
+pub(crate) mod session;
+pub(crate) mod transcript;
+pub(crate) mod version;
+
+use std::env;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_protocol::message::{job::JobError, snapshot::Snapshot};
+use tokio::sync::mpsc;
+
+use crate::{
+    Access, Backup, Code, Control, Event, MINIMUM, Outcome, Patience, Version,
+    error::job_error,
+    event::Reporter,
+    operation::{backup, snapshots, unlock},
+};
+
+/// A usable restic program. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Restic {
+    program: PathBuf,
+    version: Version,
+    patience: Patience,
+}
+
+impl Restic {
+    /// Finds restic: the `configured` program, or else the first `restic` on the `PATH`.
+    ///
+    /// # Errors
+    /// [`DiscoverError`]; its `Display` is one sentence, [`DiscoverError::action`] says what to do.
+    ///
+    /// # Cancel safety
+    /// Safe: the program that is asked for its version is killed.
+    pub async fn discover(configured: Option<&Path>) -> Result<Self, DiscoverError> {
+        let program = match configured {
+            Some(path) => usable(path)?,
+            None => on_path()?,
+        };
+        let version = ask_version(&program).await?;
+        if version < MINIMUM {
+            return Err(DiscoverError::TooOld { program, found: version, needed: MINIMUM });
+        }
+        Ok(Self { program, version, patience: Patience::default() })
+    }
+
+    /// The same program with other waits.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Backs up; creates the repository first when restic says there is none.
+    ///
+    /// It always answers: everything that can go wrong is an [`Outcome`]. A locked repository is
+    /// waited for. `events` may be read as slowly as one likes, restic is not slowed by it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills restic's process group. Its lock stays and is stale then; to end
+    /// a job orderly use [`Control::cancel`].
+    pub async fn backup(
+        &self,
+        access: &Access,
+        backup: &Backup,
+        control: &Control,
+        events: mpsc::Sender<Event>,
+    ) -> Outcome {
+        let mut reporter = Reporter::new(events);
+        let outcome = backup::run(self, access, backup, control, &mut reporter).await;
+        reporter.finish().await;
+        outcome
+    }
+
+    /// The snapshots that the repository holds for `host`, oldest first.
+    ///
+    /// # Errors
+    /// What restic could not do, with one of the codes of [`Code`].
+    ///
+    /// # Cancel safety
+    /// Safe: it only reads, and takes no lock.
+    pub async fn snapshots(&self, access: &Access, host: &str) -> Result<Vec<Snapshot>, JobError> {
+        snapshots::run(self, access, host).await
+    }
+
+    /// Removes locks whose owners are gone, as restic judges it; a live lock stays.
+    ///
+    /// # Errors
+    /// What restic could not do, with one of the codes of [`Code`].
+    ///
+    /// # Cancel safety
+    /// Safe: the call can be repeated.
+    pub async fn unlock_stale(&self, access: &Access) -> Result<(), JobError> {
+        unlock::run(self, access).await
+    }
+}
+
+/// There is no usable restic.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// It is nowhere.
+    #[error("restic was not found {}", where_looked(.configured.as_deref()))]
+    NotFound {
+        /// The configured path; `None` when the `PATH` was searched.
+        configured: Option<PathBuf>,
+    },
+    /// There is something, but it cannot be run.
+    #[error("{} cannot be run as a program", program.display())]
+    NotExecutable {
+        /// What was found.
+        program: PathBuf,
+        /// Why the system refused, when it was asked.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// It is older than what is supported.
+    #[error("{} is restic {found}, but {needed} or newer is needed", program.display())]
+    TooOld {
+        /// What was found.
+        program: PathBuf,
+        /// Its version.
+        found: Version,
+        /// The oldest that would do.
+        needed: Version,
+    },
+    /// It ran, but did not say a version of restic.
+    #[error("{} does not answer `version` as restic does", program.display())]
+    Unreadable {
+        /// What was found.
+        program: PathBuf,
+    },
+}
+
+impl DiscoverError {
+    /// The stable code: `restic_missing` or `restic_too_old`.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::TooOld { .. } => Code::ResticTooOld,
+            _ => Code::ResticMissing,
+        }
+    }
+
+    /// One sentence: what to do about it.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.code().action()
+    }
+
+    /// The error of a job that could not run for this reason.
+    #[must_use]
+    pub fn to_job_error(&self) -> JobError {
+        job_error(self.code(), format!("{self}."))
+    }
+}
+
+fn where_looked(configured: Option<&Path>) -> String {
+    configured.map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()))
+}
+
+fn usable(path: &Path) -> Result<PathBuf, DiscoverError> {
+    let program = path.to_owned();
+    match std::fs::metadata(path) {
+        Err(_) => Err(DiscoverError::NotFound { configured: Some(program) }),
+        Ok(found) if !is_program(&found) => {
+            Err(DiscoverError::NotExecutable { program, source: None })
+        }
+        Ok(_) => Ok(program),
+    }
+}
+
+fn on_path() -> Result<PathBuf, DiscoverError> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .map(|dir| dir.join("restic"))
+        .find(|program| std::fs::metadata(program).is_ok_and(|found| is_program(&found)))
+        .ok_or(DiscoverError::NotFound { configured: None })
+}
+
+fn is_program(found: &std::fs::Metadata) -> bool {
+    found.is_file() && found.permissions().mode() & 0o111 != 0
+}
+
+async fn ask_version(program: &Path) -> Result<Version, DiscoverError> {
+    const ANSWER_MAX: Duration = Duration::from_secs(30);
+    let unreadable = || DiscoverError::Unreadable { program: program.to_owned() };
+    let answer = command::bare(program).arg("version").output();
+    let answer = tokio::time::timeout(ANSWER_MAX, answer).await.map_err(|_| unreadable())?;
+    let answer = answer.map_err(|source| DiscoverError::NotExecutable {
+        program: program.to_owned(),
+        source: Some(source),
+    })?;
+    Version::from_announcement(&String::from_utf8_lossy(&answer.stdout)).ok_or_else(unreadable)
+}

@@ -1,0 +1,146 @@
+//! What restic's end means.
+//!
+//! restic 0.17 and newer tell the common causes by exit code. Older ones end with 1 for nearly
+//! everything, and then what they said on standard error decides. Whatever is not known is a
+//! failure.
+
+use crate::run::Exit;
+
+/// Why restic ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It did what it was for.
+    Complete,
+    /// A snapshot exists, but some files could not be read.
+    Partial,
+    /// There is no repository, said restic itself.
+    NoRepository,
+    /// `init` found a repository.
+    RepositoryExists,
+    Locked,
+    WrongPassword,
+    Unreachable,
+    StorageFull,
+    /// Somebody sent SIGINT.
+    Interrupted,
+    /// Ended by this signal.
+    Killed(i32),
+    /// Ended with this code.
+    Failed(i32),
+}
+
+impl Cause {
+    /// The cause of `exit`, given what restic said on standard error.
+    pub(crate) fn of(exit: Exit, said: &str) -> Self {
+        match exit {
+            Exit::Signal(signal) => Self::Killed(signal),
+            Exit::Code(0) => Self::Complete,
+            Exit::Code(3) => Self::Partial,
+            Exit::Code(10) => Self::NoRepository,
+            Exit::Code(11) => Self::Locked,
+            Exit::Code(12) => Self::WrongPassword,
+            Exit::Code(130) => Self::Interrupted,
+            Exit::Code(code) => Self::of_words(said).unwrap_or(Self::Failed(code)),
+        }
+    }
+
+    fn of_words(said: &str) -> Option<Self> {
+        let said = said.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if has(&["signal interrupt received", "signal terminated received", "context canceled"]) {
+            Some(Self::Interrupted)
+        } else if has(&["no space left on device", "disk quota exceeded", "insufficient storage"]) {
+            Some(Self::StorageFull)
+        } else if has(&["config file already exists", "repository already contains keys"]) {
+            Some(Self::RepositoryExists)
+        } else if has(&["repository is already locked"]) {
+            Some(Self::Locked)
+        } else if has(&["wrong password or no key found"]) {
+            Some(Self::WrongPassword)
+        } else if has(UNREACHABLE) {
+            Some(Self::Unreachable)
+        } else if has(&["unable to open config file"]) && has(ABSENT) {
+            Some(Self::NoRepository)
+        } else if has(&["unable to open repository at", "unable to open config file"]) {
+            Some(Self::Unreachable)
+        } else {
+            None
+        }
+    }
+}
+
+/// The backend could not be asked, so whether there is a repository is unknown. These come before
+/// [`ABSENT`]: creating a second repository is worse than failing once more.
+const UNREACHABLE: &[&str] = &[
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "no such host",
+    "no route to host",
+    "network is unreachable",
+    "i/o timeout",
+    "tls handshake",
+    "x509:",
+    "permission denied",
+    "access denied",
+    "unauthorized",
+    "forbidden",
+    "not a directory",
+    "stale file handle",
+    "input/output error",
+    "transport endpoint is not connected",
+    "subprocess ssh",
+];
+
+/// The backend answered, and there is no config file.
+const ABSENT: &[&str] = &[
+    "no such file or directory",
+    "file does not exist",
+    "does not exist",
+    "not found (404)",
+    "404 not found",
+    "key does not exist",
+    "nosuchkey",
+    "blobnotfound",
+    "blob not found",
+    "object not found",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_absence_counts_as_no_repository() {
+        let tail = "Is there a repository at the following location?\n/repo";
+        for (said, cause) in [
+            ("stat /repo/config: no such file or directory", Cause::NoRepository),
+            ("<config/> does not exist", Cause::NoRepository),
+            ("Stat: The specified key does not exist.", Cause::NoRepository),
+            ("stat /repo/config: permission denied", Cause::Unreachable),
+            ("dial tcp 127.0.0.1:1: connect: connection refused", Cause::Unreachable),
+            ("dial tcp: lookup nowhere: no such host", Cause::Unreachable),
+            ("unexpected HTTP response (500): 500 Internal Server Error", Cause::Unreachable),
+            ("unexpected HTTP response (401): 401 Unauthorized", Cause::Unreachable),
+            ("context canceled", Cause::Interrupted),
+        ] {
+            let said = format!("Fatal: unable to open config file: {said}\n{tail}");
+            assert_eq!(Cause::of(Exit::Code(1), &said), cause, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_missing_source_is_not_a_missing_repository() {
+        let said =
+            "/src does not exist, skipping\nFatal: all target directories/files do not exist";
+        assert_eq!(Cause::of(Exit::Code(1), said), Cause::Failed(1));
+    }
+
+    #[test]
+    fn unknown_codes_are_failures() {
+        for code in [1, 2, 4, 77, 255] {
+            assert_eq!(Cause::of(Exit::Code(code), ""), Cause::Failed(code));
+        }
+        assert_eq!(Cause::of(Exit::Signal(9), "wrong password or no key found"), Cause::Killed(9));
+    }
+}

@@ -1,0 +1,170 @@
+//! What is remembered of a child's words: enough to judge its end and to tell people why.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use holdfast_protocol::{Payload, message::log::Source};
+use tokio::time::Instant;
+
+use crate::{
+    Event,
+    event::{Reporter, truncate},
+    progress::Meter,
+    restic::{
+        output::{Line, plain},
+        redactor::Redactor,
+    },
+    run::{Listener, lines::RawLine},
+};
+
+/// How many bytes of a remembered line are kept.
+const LINE_MAX: usize = 512;
+
+/// Listens to one child. Bounded, whatever the child says.
+#[derive(Debug)]
+pub(crate) struct Transcript {
+    redactor: Redactor,
+    meter: Meter,
+    /// Keep standard output instead of logging it.
+    capturing: bool,
+    captured: Option<RawLine>,
+    /// The last lines of standard error.
+    tail: VecDeque<String>,
+    exit_error: Option<String>,
+    /// Files that could not be read; `first_item` says why for the first of them.
+    items: BTreeSet<String>,
+    first_item: Option<String>,
+    snapshot_id: Option<String>,
+    summary: Option<Payload>,
+}
+
+impl Transcript {
+    pub(crate) fn new(redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            meter: Meter::default(),
+            capturing: false,
+            captured: None,
+            tail: VecDeque::new(),
+            exit_error: None,
+            items: BTreeSet::new(),
+            first_item: None,
+            snapshot_id: None,
+            summary: None,
+        }
+    }
+
+    /// A transcript that keeps the first line of standard output, for commands that answer so.
+    pub(crate) fn capturing(redactor: Redactor) -> Self {
+        Self { capturing: true, ..Self::new(redactor) }
+    }
+
+    /// Everything that says why restic ended.
+    pub(crate) fn said(&self) -> String {
+        let tail = self.tail.iter().map(String::as_str);
+        let lines: Vec<_> = tail.chain(self.exit_error.as_deref()).collect();
+        lines.join("\n")
+    }
+
+    /// The one line that says best why restic ended.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let fatal = self.tail.iter().rev().find(|line| line.starts_with("Fatal:"));
+        let line = self.exit_error.as_ref().or(fatal).or(self.tail.back())?;
+        let line = line.lines().next()?.trim_start_matches("Fatal: ").trim_end_matches('.');
+        Some(line.to_owned())
+    }
+
+    pub(crate) fn snapshot_id(&self) -> Option<&str> {
+        self.snapshot_id.as_deref()
+    }
+
+    pub(crate) fn summary(&self) -> Option<&Payload> {
+        self.summary.as_ref()
+    }
+
+    pub(crate) fn captured(&self) -> Option<&RawLine> {
+        self.captured.as_ref()
+    }
+
+    /// How many files could not be read, and the first of them with its reason.
+    pub(crate) fn unreadable(&self) -> (usize, Option<&str>) {
+        (self.items.len(), self.first_item.as_deref())
+    }
+
+    fn heard_line(&mut self, stream: Source, line: Line, reporter: &mut Reporter) {
+        match line {
+            Line::Status(status) => {
+                let progress = self.meter.measure(status, Instant::now());
+                reporter.emit(Event::Progress(progress));
+            }
+            Line::VerboseStatus => {}
+            Line::Summary(summary, text) => {
+                self.snapshot_id = summary.snapshot_id.filter(|id| is_snapshot_id(id));
+                self.summary = Payload::from_text(text).ok();
+            }
+            Line::Error(error) => {
+                let text = format!("{}: {}", error.item, error.reason());
+                self.unreadable_item(error.item, &text);
+                self.log(stream, &text, reporter);
+            }
+            Line::ExitError(error) => {
+                let message = self.redactor.redact(error.message);
+                self.exit_error = Some(message.chars().take(4 * LINE_MAX).collect());
+                self.log(stream, &message, reporter);
+            }
+            Line::Text(text) if text.is_empty() => {}
+            Line::Text(text) => self.text(stream, &text, reporter),
+        }
+    }
+
+    fn unreadable_item(&mut self, item: String, text: &str) {
+        const ITEMS_MAX: usize = 10_000;
+        if self.items.len() < ITEMS_MAX {
+            self.items.insert(item);
+        }
+        self.first_item.get_or_insert_with(|| {
+            let mut text = plain(text);
+            truncate(&mut text, LINE_MAX);
+            text
+        });
+    }
+
+    fn text(&mut self, stream: Source, text: &str, reporter: &mut Reporter) {
+        const TAIL_LINES: usize = 40;
+        if stream == Source::Stderr {
+            if self.tail.len() == TAIL_LINES {
+                self.tail.pop_front();
+            }
+            let mut line = self.redactor.redact(text.to_owned());
+            truncate(&mut line, LINE_MAX);
+            self.tail.push_back(line);
+        }
+        self.log(stream, text, reporter);
+    }
+
+    fn log(&self, stream: Source, text: &str, reporter: &mut Reporter) {
+        reporter.log(stream, self.redactor.redact(plain(text)));
+    }
+}
+
+impl Listener for Transcript {
+    fn heard(&mut self, stream: Source, line: RawLine, reporter: &mut Reporter) {
+        if self.capturing && stream == Source::Stdout {
+            self.captured.get_or_insert(line);
+            return;
+        }
+        let cut_bytes = line.cut_bytes;
+        self.heard_line(stream, Line::parse(&line.text), reporter);
+        if cut_bytes > 0 {
+            reporter.remark(format!("{cut_bytes} bytes of the line above were not kept"));
+        }
+    }
+
+    fn resumed(&mut self) {
+        self.meter.restart();
+    }
+}
+
+/// Eight hexadecimal digits before restic 0.17, sixty-four since.
+fn is_snapshot_id(id: &str) -> bool {
+    (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
