@@ -1,1 +1,19 @@
-//! Drives the real programs.
+//! Holdfast from outside: the real programs, started as a person would start them, with real
+//! restic and real files.
+//!
+//! Nothing here knows the product's crates. Whoever is driven is driven through the command line
+//! (with `--json`) and through what restic says. `cargo xtask demo` stands on the same parts.
+//!
+//! - [`fleet`]: a server and its agents in one folder, and the operator's commands
+//! - [`process`]: a child that never outlives us
+//! - [`restic`]: restic asked directly, as the judge of what was really saved
+//! - [`data`]: files to back up, from a seed
+//! - [`wait`]: waiting for a condition, with a limit
+
+pub mod data;
+pub mod fleet;
+pub mod operator;
+pub mod process;
+pub mod programs;
+pub mod restic;
+pub mod wait;
