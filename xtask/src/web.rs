@@ -1,0 +1,43 @@
+//! The dashboard: its checks and its build, with Node's own tools.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{command, tools, workspace};
+
+/// Installs what the page needs and builds it into `web/dist`.
+pub(crate) fn build() -> Result<()> {
+    tools::node::require()?;
+    install()?;
+    command::run(npm().args(["run", "build"])).context("the dashboard does not build")
+}
+
+/// Everything that can be checked without a browser, then the build that the server embeds.
+pub(crate) fn check_and_build() -> Result<()> {
+    tools::node::require()?;
+    install()?;
+    command::run(npm().args(["run", "check"])).context("the dashboard's types do not hold")?;
+    command::run(npm().args(["test"])).context("the dashboard's tests fail")?;
+    command::run(npm().args(["run", "build"])).context("the dashboard does not build")
+}
+
+/// `npm ci` takes seconds and starts from nothing, so it runs only when the lock file says
+/// something else than what is installed.
+fn install() -> Result<()> {
+    let web = workspace::root().join("web");
+    let wanted = std::fs::read(web.join("package-lock.json"))
+        .context("web/package-lock.json cannot be read")?;
+    let mark = web.join("node_modules/.installed-lock");
+    if std::fs::read(&mark).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    command::run(npm().args(["ci", "--no-audit", "--no-fund"]))?;
+    std::fs::write(&mark, wanted).with_context(|| format!("could not write {}", mark.display()))
+}
+
+fn npm() -> Command {
+    let mut npm = command::in_root("npm");
+    npm.current_dir(workspace::root().join("web"));
+    npm
+}
