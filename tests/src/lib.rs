@@ -4,6 +4,7 @@
 //! Nothing here knows the product's crates. Whoever is driven is driven through the command line
 //! (with `--json`) and through what restic says. `cargo xtask demo` stands on the same parts.
 //!
+//! - [`stage`]: what most tests begin with
 //! - [`fleet`]: a server and its agents in one folder, and the operator's commands
 //! - [`process`]: a child that never outlives us
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
@@ -16,4 +17,6 @@ pub mod operator;
 pub mod process;
 pub mod programs;
 pub mod restic;
+pub mod slow_restic;
+pub mod stage;
 pub mod wait;

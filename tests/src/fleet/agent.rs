@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -96,12 +96,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Runs it in the foreground, for when it should refuse to run.
+    /// Runs it in the foreground, for when it should refuse to run: how it ended, what it said.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn run_to_end(&self) -> Result<Output> {
-        self.run_command().stdin(Stdio::null()).output().context("cannot start the agent")
+    /// When it cannot be started, or has not ended after `limit`.
+    pub fn run_to_end(&self, limit: Duration) -> Result<(ExitStatus, String)> {
+        let log = self.log.with_extension("refusal.log");
+        let name = format!("the agent of {}", self.name);
+        let mut process = Process::spawn(&name, &mut self.run_command(), &log)?;
+        let status = process.wait(limit)?;
+        Ok((status, process.log()))
     }
 
     /// From the next start on it uses this restic.
