@@ -1,0 +1,382 @@
+//! Everything the agent must not forget, in one file.
+//!
+//! * the **outbox**: records for the server, until it has them,
+//! * the **inbox** position: how far the server's records have taken effect here,
+//! * the **journal**: jobs that have not ended, and the ids of those that have,
+//! * the **settings**: the newest configuration and schedules,
+//! * the **slots**: how far each schedule has fired.
+//!
+//! What belongs together changes in one transaction: a command and its answer, a job's end and its
+//! result, a slot and its jobs. So after any crash the file tells one consistent story.
+
+mod database;
+mod inbox;
+mod journal;
+mod outbox;
+mod settings;
+mod slots;
+mod table;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use holdfast_engine::Child;
+use holdfast_link::{Positions, Record, Store, StoreError, Unsequenced};
+use holdfast_protocol::{
+    Incarnation, JobId, Message, Payload, ScheduleId, Seq, message::job::Finished,
+};
+use jiff::Timestamp;
+use redb::WriteTransaction;
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::error::chain;
+use database::Database;
+pub use database::OpenError;
+pub use journal::{Entry, Slot, Stage, Wanted};
+pub use settings::Settings;
+pub use slots::{Firing, Mark};
+use table::{BOOT, INCARNATION, RECEIVED, TEXTS};
+
+/// Kind of the record that says an earlier outbox was lost.
+pub const OUTBOX_RESET: &str = "outbox.reset";
+
+/// The agent's durable memory.
+pub struct State {
+    database: Database,
+    incarnation: Incarnation,
+    settings: watch::Sender<Arc<Settings>>,
+    outbox_grew: Notify,
+    jobs_changed: Notify,
+    failed: CancellationToken,
+}
+
+impl State {
+    /// Opens the state in the file at `path`, creating it when there is none.
+    ///
+    /// A damaged file is set aside beside the new one, and the first record of the new one says so.
+    ///
+    /// # Errors
+    /// [`OpenError::Unusable`] when the disk refuses; [`OpenError::Damaged`] when a damaged file
+    /// could not be set aside.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        match Self::open_whole(path) {
+            Err(OpenError::Damaged { path, source }) => Self::start_over(path, source),
+            other => other,
+        }
+    }
+
+    fn open_whole(path: &Path) -> Result<Self, OpenError> {
+        let database = Database::open(path)?;
+        let unusable = |source: StoreError| OpenError::Damaged {
+            path: path.to_owned(),
+            source: redb::Error::Corrupted(chain(&source)),
+        };
+        let incarnation = database
+            .read_now("reading the incarnation", |txn| {
+                Ok(txn.open_table(TEXTS)?.get(INCARNATION)?.map(|row| row.value().to_owned()))
+            })
+            .map_err(unusable)?;
+        let settings =
+            database.read_now("reading the settings", settings::load).map_err(unusable)?;
+        let incarnation = incarnation.and_then(|text| text.parse().ok());
+        Ok(Self {
+            database,
+            incarnation: incarnation.unwrap_or_else(mint),
+            settings: watch::Sender::new(Arc::new(settings)),
+            outbox_grew: Notify::new(),
+            jobs_changed: Notify::new(),
+            failed: CancellationToken::new(),
+        })
+    }
+
+    fn start_over(path: PathBuf, source: redb::Error) -> Result<Self, OpenError> {
+        let aside = path.with_extension(format!("damaged-{}", Timestamp::now().as_second()));
+        tracing::error!(
+            error = %source,
+            kept = %aside.display(),
+            "the agent's state is damaged: it was set aside and a new one begun; \
+             results that were not delivered may be missing",
+        );
+        if fs::rename(&path, &aside).is_err() {
+            return Err(OpenError::Damaged { path, source });
+        }
+        let state = Self::open_whole(&path)?;
+        let kept = aside.file_name().map(|name| name.to_string_lossy().into_owned());
+        let note = Payload::of(&json!({"reset_at": Timestamp::now(), "kept_as": kept}));
+        state
+            .database
+            .write_now(|txn| outbox::append_raw(txn, OUTBOX_RESET, note).map(drop))
+            .map_err(|source| OpenError::Unusable { path, source })?;
+        Ok(state)
+    }
+
+    /// Counts a start of the agent and makes the incarnation durable. Returns the number of starts.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn begin_boot(&self) -> Result<u64, StoreError> {
+        let incarnation = self.incarnation;
+        self.write("counting this start", move |txn| {
+            table::set_text(txn, INCARNATION, &incarnation.to_string())?;
+            table::take_number(txn, BOOT)
+        })
+        .await
+    }
+
+    /// Which life of the outbox this file is.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Makes the file belong to a new enrolment: both directions start at 1 again.
+    ///
+    /// With `keep`, which is for an enrolment as the same host, what waits for the server and what
+    /// was promised stays. Otherwise everything is forgotten: it was another host's.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing has changed.
+    pub async fn begin_incarnation(
+        &self,
+        incarnation: Incarnation,
+        keep: bool,
+    ) -> Result<(), StoreError> {
+        self.write("starting a new outbox", move |txn| {
+            table::set_text(txn, INCARNATION, &incarnation.to_string())?;
+            table::set_number(txn, RECEIVED, 0)?;
+            table::set_number(txn, BOOT, 1)?;
+            settings::clear(txn)?;
+            if keep {
+                return outbox::renumber(txn);
+            }
+            slots::clear(txn)?;
+            journal::clear(txn)?;
+            outbox::clear(txn)
+        })
+        .await
+    }
+
+    /// The settings in force; the receiver sees every later change.
+    pub fn settings(&self) -> watch::Receiver<Arc<Settings>> {
+        self.settings.subscribe()
+    }
+
+    /// Waits until records have been appended that the link may not know of.
+    ///
+    /// # Cancel safety
+    /// Safe: a wake-up that came meanwhile is kept for the next call.
+    pub async fn outbox_grew(&self) {
+        self.outbox_grew.notified().await;
+    }
+
+    /// Waits until jobs, or wishes about jobs, have come.
+    ///
+    /// # Cancel safety
+    /// Safe: a wake-up that came meanwhile is kept for the next call.
+    pub async fn jobs_changed(&self) {
+        self.jobs_changed.notified().await;
+    }
+
+    /// Cancelled once the disk has refused a write: the agent cannot keep its promises any more.
+    #[must_use]
+    pub fn failed(&self) -> CancellationToken {
+        self.failed.clone()
+    }
+
+    /// Every job that has not ended, first received first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn active_jobs(&self) -> Result<Vec<Entry>, StoreError> {
+        self.database.read("reading the journal", journal::active).await
+    }
+
+    /// Ids of jobs that have not ended and the records that wait; for the heartbeat.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn summary(&self) -> Result<(Vec<JobId>, u64), StoreError> {
+        self.database.read_now("reading the journal", |txn| {
+            let jobs = journal::active(txn)?.iter().map(Entry::job_id).collect();
+            let positions = outbox::positions(txn)?;
+            Ok((jobs, positions.next - positions.oldest))
+        })
+    }
+
+    /// Notes, synced, that a process will be spawned for the job. From here on it is never started
+    /// again. `false` when the job is no longer waiting.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing may be spawned.
+    pub async fn intend(&self, job: JobId) -> Result<bool, StoreError> {
+        self.write("noting the intent to start a job", move |txn| {
+            match journal::active_one(txn, job)? {
+                Some(entry) if entry.stage == Stage::Received => {
+                    journal::put(txn, &Entry { stage: Stage::Intent, ..entry })?;
+                    Ok(true)
+                }
+                _ => Ok(false),
+            }
+        })
+        .await
+    }
+
+    /// Notes the job's process, and appends `report` with it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn note_child(
+        &self,
+        job: JobId,
+        child: Child,
+        report: Option<Message>,
+    ) -> Result<(), StoreError> {
+        self.write("noting a job's process", move |txn| {
+            if let Some(entry) = journal::active_one(txn, job)? {
+                journal::put(txn, &Entry { stage: Stage::Started(child), ..entry })?;
+            }
+            if let Some(message) = report {
+                outbox::append(txn, &message)?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.outbox_grew.notify_one();
+        Ok(())
+    }
+
+    /// Ends a job: its result and the end of its journal entry are one change. `false` when it had
+    /// ended before; then this result is dropped.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn finish(&self, finished: Finished) -> Result<bool, StoreError> {
+        let first = self
+            .write("storing a job's result", move |txn| {
+                let first = journal::end(txn, finished.job_id)?;
+                if first {
+                    outbox::append(txn, &Message::JobFinished(finished))?;
+                }
+                Ok(first)
+            })
+            .await?;
+        self.outbox_grew.notify_one();
+        self.jobs_changed.notify_one();
+        Ok(first)
+    }
+
+    /// Appends records for the server, in order. `Ok` means on disk.
+    ///
+    /// # Errors
+    /// When the disk refuses; then none was stored.
+    pub async fn append(&self, messages: Vec<Message>) -> Result<(), StoreError> {
+        self.write("appending to the outbox", move |txn| {
+            messages.iter().try_for_each(|message| outbox::append(txn, message).map(drop))
+        })
+        .await?;
+        self.outbox_grew.notify_one();
+        Ok(())
+    }
+
+    /// How far each schedule has fired.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn marks(&self) -> Result<BTreeMap<ScheduleId, Mark>, StoreError> {
+        self.database.read("reading the schedules' marks", slots::load).await
+    }
+
+    /// Replaces all marks.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn replace_marks(&self, marks: BTreeMap<ScheduleId, Mark>) -> Result<(), StoreError> {
+        self.write("storing the schedules' marks", move |txn| slots::replace(txn, &marks)).await
+    }
+
+    /// Fires a slot: its mark, its jobs and its report are one change. Returns the number of jobs.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the slot is still due.
+    pub async fn fire(&self, firing: Firing) -> Result<usize, StoreError> {
+        let count = self.write("firing a slot", move |txn| slots::fire(txn, firing)).await?;
+        self.outbox_grew.notify_one();
+        self.jobs_changed.notify_one();
+        Ok(count)
+    }
+
+    /// Stores a message without a number, when it changes anything.
+    async fn take_setting(&self, kind: &str, payload: &Payload) -> Result<(), StoreError> {
+        let current = Arc::clone(&self.settings.borrow());
+        let change = match current.change(kind, payload) {
+            Ok(Some(change)) => change,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                tracing::warn!(kind, error = %chain(&error), "a message was passed over");
+                return Ok(());
+            }
+        };
+        let stored = change.clone();
+        self.write("storing the settings", move |txn| settings::store(txn, &stored)).await?;
+        let updated = Settings::clone(&current).with(change);
+        self.settings.send_replace(Arc::new(updated));
+        self.outbox_grew.notify_one();
+        self.jobs_changed.notify_one();
+        Ok(())
+    }
+
+    /// As [`Database::write`]. After the disk has refused once nothing more is promised.
+    async fn write<R, F>(&self, phase: &'static str, change: F) -> Result<R, StoreError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&WriteTransaction) -> Result<R, redb::Error> + Send + 'static,
+    {
+        let outcome = self.database.write(phase, change).await;
+        if let Err(error) = &outcome {
+            tracing::error!(error = %chain(error), "the agent's state cannot be written");
+            self.failed.cancel();
+        }
+        outcome
+    }
+}
+
+impl Store for State {
+    async fn positions(&self) -> Result<Positions, StoreError> {
+        self.database.read("reading the positions", outbox::positions).await
+    }
+
+    async fn load(&self, after: Seq, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.database.read("reading the outbox", move |txn| outbox::load(txn, after, limit)).await
+    }
+
+    async fn forget(&self, through: Seq) -> Result<(), StoreError> {
+        self.write("forgetting delivered records", move |txn| outbox::forget(txn, through)).await
+    }
+
+    async fn apply(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.write("applying the server's records", move |txn| inbox::apply(txn, records)).await?;
+        self.outbox_grew.notify_one();
+        self.jobs_changed.notify_one();
+        Ok(())
+    }
+
+    async fn receive(&self, message: Unsequenced) -> Result<(), StoreError> {
+        self.take_setting(&message.kind, &message.payload).await
+    }
+}
+
+/// A fresh incarnation.
+#[must_use]
+pub fn mint() -> Incarnation {
+    Incarnation::from_uuid(Uuid::new_v4())
+}
+
+#[cfg(test)]
+mod tests;

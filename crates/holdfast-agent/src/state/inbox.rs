@@ -1,0 +1,158 @@
+//! The effects of the server's records, each in the transaction that moves the inbox position.
+
+use holdfast_link::Record;
+use holdfast_protocol::{
+    DecodeError, JobId, Message,
+    message::command::{Outcome, Run, Verb},
+    message::job::{Finished, JobError, Status},
+};
+use jiff::Timestamp;
+use redb::WriteTransaction;
+
+use super::{
+    journal::{self, Entry, Known, Stage, Wanted},
+    outbox,
+    table::{self, DEAD_LETTERS, IGNORED, RECEIVED, Row},
+};
+
+/// With this many records waiting for the server, new commands are refused. Results of what was
+/// accepted, and of schedules, still find room.
+const OUTBOX_MAX: u64 = 50_000;
+
+/// Records kept aside because they could not be understood; older ones make room.
+const DEAD_LETTERS_MAX: u64 = 256;
+
+/// Applies `records` in order and moves the position.
+pub(super) fn apply(txn: &WriteTransaction, records: Vec<Record>) -> Result<(), redb::Error> {
+    let mut received = table::number(txn, RECEIVED, 0)?;
+    for record in records {
+        if record.seq <= received {
+            continue;
+        }
+        received = record.seq;
+        apply_one(txn, record)?;
+    }
+    table::set_number(txn, RECEIVED, received)
+}
+
+fn apply_one(txn: &WriteTransaction, record: Record) -> Result<(), redb::Error> {
+    match Message::decode(&record.kind, &record.payload) {
+        Ok(Message::CommandRun(run)) => accept(txn, run),
+        Ok(Message::CommandCancel(cancel)) => cancel_job(txn, cancel.job_id),
+        Ok(Message::CommandPause(pause)) => hold(txn, pause.job_id, Verb::Pause, Wanted::Pause),
+        Ok(Message::CommandResume(resume)) => hold(txn, resume.job_id, Verb::Resume, Wanted::Run),
+        // Words of ours in the server's mouth, or of a newer server: nothing to do, not an error.
+        Ok(_) | Err(DecodeError::UnknownKind { .. }) => ignore(txn, &record.kind),
+        Err(error @ DecodeError::Malformed { .. }) => keep_aside(txn, record, &error),
+    }
+}
+
+/// Journals the job and answers. A command that comes twice is answered twice and run once.
+fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
+    let job = run.job_id;
+    if journal::known(txn, job)? != Known::No {
+        return answer(txn, job, Verb::Run, Ok(()));
+    }
+    if outbox::depth(txn)? >= OUTBOX_MAX {
+        return answer(txn, job, Verb::Run, Err(outbox_full()));
+    }
+    journal::receive(txn, run, None)?;
+    answer(txn, job, Verb::Run, Ok(()))
+}
+
+/// Ends a waiting job at once; a running one is ended by the runner, which reads the wish.
+fn cancel_job(txn: &WriteTransaction, job: JobId) -> Result<(), redb::Error> {
+    let entry = match journal::known(txn, job)? {
+        Known::No => return answer(txn, job, Verb::Cancel, Err(unknown_job())),
+        Known::Ended => return answer(txn, job, Verb::Cancel, Err(job_ended())),
+        Known::Active(entry) => *entry,
+    };
+    answer(txn, job, Verb::Cancel, Ok(()))?;
+    if entry.stage == Stage::Received {
+        return end_waiting(txn, job);
+    }
+    journal::put(txn, &Entry { wanted: Wanted::Cancel, ..entry })
+}
+
+fn end_waiting(txn: &WriteTransaction, job: JobId) -> Result<(), redb::Error> {
+    journal::end(txn, job)?;
+    let finished = Finished {
+        job_id: job,
+        status: Status::Cancelled,
+        exit_code: None,
+        finished_at: Timestamp::now(),
+        snapshot_id: None,
+        stats: None,
+        error: Some(error("cancelled", "The job was cancelled before it started.", "")),
+    };
+    outbox::append(txn, &Message::JobFinished(finished))?;
+    Ok(())
+}
+
+/// Notes that a job is to stand still or to go on.
+fn hold(txn: &WriteTransaction, job: JobId, verb: Verb, wanted: Wanted) -> Result<(), redb::Error> {
+    let entry = match journal::known(txn, job)? {
+        Known::No => return answer(txn, job, verb, Err(unknown_job())),
+        Known::Ended => return answer(txn, job, verb, Err(job_ended())),
+        Known::Active(entry) => *entry,
+    };
+    if entry.wanted == Wanted::Cancel {
+        return answer(txn, job, verb, Err(job_ended()));
+    }
+    journal::put(txn, &Entry { wanted, ..entry })?;
+    answer(txn, job, verb, Ok(()))
+}
+
+fn answer(
+    txn: &WriteTransaction,
+    job_id: JobId,
+    command: Verb,
+    verdict: Result<(), JobError>,
+) -> Result<(), redb::Error> {
+    let accepted = verdict.is_ok();
+    let outcome = Outcome { job_id, command, accepted, error: verdict.err() };
+    outbox::append(txn, &Message::CommandResult(outcome))?;
+    Ok(())
+}
+
+fn ignore(txn: &WriteTransaction, kind: &str) -> Result<(), redb::Error> {
+    tracing::debug!(kind, "a record of a kind this agent does not know was passed over");
+    table::take_number(txn, IGNORED)?;
+    Ok(())
+}
+
+/// One bad record must not stop the stream: it is kept for a person to look at.
+fn keep_aside(
+    txn: &WriteTransaction,
+    record: Record,
+    error: &DecodeError,
+) -> Result<(), redb::Error> {
+    tracing::warn!(seq = record.seq, kind = record.kind, %error, "a record was kept aside");
+    let row = Row { ts: record.ts, kind: record.kind, payload: record.payload };
+    let mut letters = txn.open_table(DEAD_LETTERS)?;
+    letters.insert(record.seq, table::to_json(&row).as_str())?;
+    if redb::ReadableTableMetadata::len(&letters)? > DEAD_LETTERS_MAX {
+        letters.pop_first()?;
+    }
+    Ok(())
+}
+
+fn unknown_job() -> JobError {
+    error("unknown_job", "This agent does not know the job.", "Look at the list of jobs again.")
+}
+
+fn job_ended() -> JobError {
+    error("job_ended", "The job has ended already.", "")
+}
+
+fn outbox_full() -> JobError {
+    error(
+        "outbox_full",
+        "The agent holds too many results that the server has not taken.",
+        "Wait until the agent has delivered them, then run the job again.",
+    )
+}
+
+fn error(code: &str, message: &str, action: &str) -> JobError {
+    JobError { code: code.to_owned(), message: message.to_owned(), action: action.to_owned() }
+}
