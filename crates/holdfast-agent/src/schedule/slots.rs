@@ -1,0 +1,97 @@
+//! Which slots are due. Pure: the time is an argument.
+//!
+//! A slot is named by its nominal time. After downtime or sleep at most one slot per schedule is
+//! made up for, the latest: a backup brings the host up to date however many were missed.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::{
+    JobId, ScheduleId,
+    message::{
+        command::Run,
+        job::Operation,
+        schedule::{Schedule, Set},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::cron::Rule;
+use crate::state::{Firing, Mark, Settings, Slot};
+
+/// The latest slot of `rule` after `since` and not after `now`.
+///
+/// Looking back is done by looking forward from an ever earlier time, because the same search then
+/// decides for every slot, also where the clock jumps: croner's two directions need not agree there.
+#[must_use]
+pub fn latest_due(rule: &Rule, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let mut reach = SignedDuration::from_hours(2);
+    loop {
+        let from = now.checked_sub(reach).map_or(since, |from| from.max(since));
+        if let Some(slot) = last_between(rule, from, now) {
+            return Some(slot);
+        }
+        if from <= since {
+            return None;
+        }
+        reach = reach.saturating_mul(8);
+    }
+}
+
+fn last_between(rule: &Rule, after: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let due = |after| rule.next_after(after).filter(|slot| *slot <= now);
+    std::iter::successors(due(after), |slot| due(*slot)).last()
+}
+
+/// The marks that `set` should have at `now`, given those it had.
+///
+/// A schedule that is new, was edited or was disabled starts at `now`: its past is nobody's debt.
+/// A mark in the future comes from a clock that was wrong; it is pulled back, or the schedule would
+/// be silent until then.
+#[must_use]
+pub fn settle(
+    set: &Set,
+    marks: &BTreeMap<ScheduleId, Mark>,
+    now: Timestamp,
+) -> BTreeMap<ScheduleId, Mark> {
+    let enabled = set.schedules.iter().filter(|schedule| schedule.enabled);
+    let mark = |schedule: &Schedule| match marks.get(&schedule.id) {
+        Some(mark) if mark.belongs_to(schedule) => {
+            Mark { fired_through: mark.fired_through.min(now), ..mark.clone() }
+        }
+        _ => Mark::new(schedule, now),
+    };
+    enabled.map(|schedule| (schedule.id, mark(schedule))).collect()
+}
+
+/// The jobs of one slot of `schedule`: one per source group that the configuration knows.
+#[must_use]
+pub fn firing(
+    host: holdfast_protocol::HostId,
+    schedule: &Schedule,
+    scheduled_at: Timestamp,
+    settings: &Settings,
+) -> Firing {
+    let run = |(index, name): (usize, &String)| {
+        let Some(group) = settings.group(name) else {
+            tracing::warn!(group = %name, "a schedule names a source group that does not exist");
+            return None;
+        };
+        Some(Run {
+            job_id: JobId::of_slot_group(host, schedule.id, scheduled_at, 1, index, name),
+            operation: Operation::Backup,
+            repository_id: group.repository_id,
+            config_version: settings.config_version(),
+            tag: group.name.clone(),
+            includes: group.includes.clone(),
+            excludes: group.excludes.clone(),
+        })
+    };
+    Firing {
+        slot: Slot { schedule_id: schedule.id, scheduled_at },
+        mark: Mark::new(schedule, scheduled_at),
+        runs: schedule.source_groups.iter().enumerate().filter_map(run).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
