@@ -1,1 +1,33 @@
 //! The agent: one per protected host.
+//!
+//! It runs the backups it was told to run and those its schedules ask for, whether or not the server
+//! can be reached, and it tells the truth about each. Everything it promises lies in one file:
+//!
+//! ```text
+//! run ─┬─ State        the durable memory: outbox, inbox, journal, settings, slots
+//!      ├─ link Client  carries the outbox to the server and the server's records into the state
+//!      ├─ Scheduler    turns due slots into journal entries
+//!      └─ Runner       follows the journal; one task and one restic per running job
+//! ```
+//!
+//! The four never call each other: the link and the scheduler change the journal, the runner follows
+//! it, and the runner's results leave through the outbox. So each may stop, crash or be slow without
+//! the others noticing.
+//!
+//! What holds, whatever happens:
+//!
+//! * A command that was acknowledged is on disk, with its answer, in the same transaction.
+//! * A process is started at most once per job: the intent is synced before the spawn.
+//! * Every job ends in one result, and result and journal entry change together. A job that a crash
+//!   cut off ends as `interrupted`.
+//! * A slot fires at most once, and after downtime at most one is made up for.
+
+pub mod config;
+pub mod enrol;
+pub mod error;
+pub mod facts;
+pub mod schedule;
+pub mod state;
+
+pub use config::{Directory, DirectoryError, Enrolment};
+pub use enrol::{EnrolError, EnrolOptions, enroll};
