@@ -13,6 +13,8 @@ use holdfast_e2e::programs::{self, Programs};
 use holdfast_e2e::slow_restic::write_program;
 use holdfast_e2e::stage::{BACKUP_LIMIT, GROUP, HOST, Stage};
 use serde_json::Value;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 
 /// A program that refuses says so at once; this is for a busy machine.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(30);
@@ -36,6 +38,18 @@ fn a_used_enrolment_token_is_refused() -> Result<()> {
     let second = agent(&stage, "second")?;
     let refusal = refused(&second.try_enrol(stage.fleet.server.url(), &token)?)?;
     ensure!(refusal.contains("used"), "{refusal}");
+    ensure!(!refusal.contains(&token), "the token is shown: {refusal}");
+    Ok(())
+}
+
+#[test]
+fn an_expired_enrolment_token_is_refused() -> Result<()> {
+    let stage = Stage::new()?;
+    let token = stage.fleet.operator.text(&["host", "add", HOST], "enrolment_token")?;
+    let_enrolment_tokens_expire(&stage)?;
+    let late = agent(&stage, "late")?;
+    let refusal = refused(&late.try_enrol(stage.fleet.server.url(), &token)?)?;
+    ensure!(refusal.contains("expired"), "{refusal}");
     ensure!(!refusal.contains(&token), "the token is shown: {refusal}");
     Ok(())
 }
@@ -186,6 +200,22 @@ fn a_host_that_is_not_there_is_named() -> Result<()> {
     let stage = Stage::new()?;
     let refusal = refused(&stage.fleet.operator.command(&["run", "bd-1", "--group", GROUP])?)?;
     ensure!(refusal.contains("bd-1"), "{refusal}");
+    Ok(())
+}
+
+/// Moves the end of every enrolment token's hour into the past: no program offers to do so, and no
+/// test can wait for it.
+fn let_enrolment_tokens_expire(stage: &Stage) -> Result<()> {
+    let database = stage.path().join("server/holdfast.db");
+    let options = SqliteConnectOptions::new().filename(database);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let changed = runtime.block_on(async {
+        let mut database = SqliteConnection::connect_with(&options).await?;
+        sqlx::query("UPDATE enrolment_tokens SET expires_at = created_at")
+            .execute(&mut database)
+            .await
+    })?;
+    ensure!(changed.rows_affected() == 1, "there is not the one token to expire");
     Ok(())
 }
 
