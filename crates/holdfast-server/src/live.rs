@@ -1,0 +1,268 @@
+//! What is going on right now: the fleet as people see it, kept up to date in memory.
+//!
+//! The store is the truth; the live view is read from it again wherever something changed. To that
+//! comes what is never stored: who is connected, and how far each job is. Every update is written as
+//! text once and handed to all browsers; a browser that starts gets a snapshot and every update
+//! after it, without a gap.
+
+mod build;
+mod feed;
+mod presence;
+mod state;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use holdfast_protocol::{HostId, JobId};
+use jiff::Timestamp;
+use tokio::{sync::broadcast, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    bus::{Bus, Changes},
+    metrics,
+    store::{Error, JobFilter, Store},
+    view::{HostView, JobPage, JobView, Overview},
+};
+
+pub use feed::{FeedEnd, Subscription};
+pub(crate) use presence::Presence;
+use state::State;
+
+/// The live view. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Live {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    state: Mutex<State>,
+    updates: broadcast::Sender<Utf8Bytes>,
+}
+
+/// A browser that is this many updates behind is too slow, and starts again with a snapshot.
+const UPDATES_WAITING: usize = 1024;
+/// Ended jobs that the view keeps.
+const ENDED_JOBS: u32 = 50;
+/// Progress of one job is told at most this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How often due times that have passed are looked for.
+const TICK_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Live {
+    /// Reads the whole fleet from the store.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn load(store: Store) -> Result<Self, Error> {
+        let (updates, _) = broadcast::channel(UPDATES_WAITING);
+        let inner = Inner { store, state: Mutex::default(), updates };
+        let live = Self { inner: Arc::new(inner) };
+        let hosts = build::hosts(&live, None).await?;
+        let jobs = live.store().recent_jobs(ENDED_JOBS).await?;
+        let mut state = live.state();
+        hosts.into_iter().for_each(|host| drop(state.set_host(host)));
+        for row in jobs {
+            let view = state.job_view(row);
+            drop(state.set_job(view));
+        }
+        drop(state);
+        Ok(live)
+    }
+
+    /// Keeps the view up to date until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let bus: Bus = self.store().bus().clone();
+        let mut tick = tokio::time::interval(TICK_INTERVAL);
+        loop {
+            let flush = self.state().next_flush();
+            let flush_at = flush.unwrap_or_else(|| Instant::now() + TICK_INTERVAL);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = bus.changed() => self.take(bus.take_changes()).await,
+                () = tokio::time::sleep_until(flush_at), if flush.is_some() => {}
+                _ = tick.tick() => self.look_for_due(),
+            }
+            self.flush_progress();
+        }
+    }
+
+    /// The fleet as it is, and everything that happens from here on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        // Both under one lock: no update falls between them.
+        let mut state = self.state();
+        Subscription::new(state.snapshot(), self.inner.updates.subscribe())
+    }
+
+    /// All hosts, by name.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn hosts(&self) -> Result<Vec<HostView>, Error> {
+        build::hosts(self, None).await
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`] and [`Error::Database`].
+    pub async fn host(&self, host: HostId) -> Result<HostView, Error> {
+        let found = build::hosts(self, Some(&[host])).await?;
+        found.into_iter().next().ok_or_else(|| Error::HostNotFound { host: host.to_string() })
+    }
+
+    /// A page of jobs, newest first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`] and [`Error::Database`].
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<JobPage, Error> {
+        let (rows, next) = self.store().jobs(filter).await?;
+        let state = self.state();
+        Ok(JobPage { jobs: rows.into_iter().map(|row| state.job_view(row)).collect(), next })
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`Error::JobNotFound`] and [`Error::Database`].
+    pub async fn job(&self, job: JobId) -> Result<JobView, Error> {
+        let row = self.store().job(job).await?;
+        Ok(self.state().job_view(row))
+    }
+
+    /// The fleet in seven numbers.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn overview(&self) -> Result<Overview, Error> {
+        build::overview(self).await
+    }
+
+    /// Notes that a host's agent has connected.
+    pub(crate) fn connected(&self, host: HostId, at: Timestamp) {
+        self.state().presence.insert(host, Presence::new(at));
+        self.touch_with_jobs(host);
+    }
+
+    /// Notes that a host's agent is gone; says when it was last heard.
+    pub(crate) fn disconnected(&self, host: HostId) -> Option<Timestamp> {
+        let gone = self.state().presence.remove(&host);
+        self.touch_with_jobs(host);
+        gone.map(|presence| presence.last_heard)
+    }
+
+    /// Notes a heartbeat. Only what people can see to have changed is told on.
+    pub(crate) fn heard(&self, host: HostId, queue_depth: u64, offset_ms: i64, at: Timestamp) {
+        let visible = match self.state().presence.get_mut(&host) {
+            Some(presence) => presence.hear(queue_depth, offset_ms, at),
+            None => false,
+        };
+        if visible {
+            self.store().bus().touch_host(host);
+        }
+    }
+
+    /// Whether a host has an open job that is not among `active`. Cheap, so that only a heartbeat
+    /// that looks wrong asks the store.
+    pub(crate) fn misses_jobs(&self, host: HostId, active: &[JobId]) -> bool {
+        self.state().open_jobs_of(host).any(|job| !active.contains(&job))
+    }
+
+    pub(crate) fn host_count(&self) -> usize {
+        self.state().counts().0
+    }
+
+    /// When every connected host was last heard.
+    pub(crate) fn last_heard(&self) -> Vec<(HostId, Timestamp)> {
+        let state = self.state();
+        state.presence.iter().map(|(host, presence)| (*host, presence.last_heard)).collect()
+    }
+
+    fn touch_with_jobs(&self, host: HostId) {
+        let bus = self.store().bus();
+        bus.touch_host(host);
+        self.state().open_jobs_of(host).for_each(|job| bus.touch_job(job));
+    }
+
+    async fn take(&self, changes: Changes) {
+        for host in &changes.removed {
+            let update = self.state().remove_host(*host);
+            self.publish(update);
+        }
+        let hosts: Vec<HostId> = changes.hosts.difference(&changes.removed).copied().collect();
+        for part in hosts.chunks(500) {
+            match build::hosts(self, Some(part)).await {
+                Ok(views) => views.into_iter().for_each(|view| self.show_host(view)),
+                Err(error) => self.retry_later(&error, part),
+            }
+        }
+        for job in changes.jobs {
+            self.refresh_job(job).await;
+        }
+        let mut state = self.state();
+        for (job, (host, progress)) in changes.progress {
+            state.note_progress(host, job, progress.into());
+        }
+        let (total, online, running) = state.counts();
+        metrics::fleet(total, online, running);
+    }
+
+    async fn refresh_job(&self, job: JobId) {
+        match self.store().job(job).await {
+            Ok(row) => {
+                let mut state = self.state();
+                let view = state.job_view(row);
+                let update = state.set_job(view);
+                drop(state);
+                self.publish(update);
+            }
+            Err(error) => tracing::error!(%job, %error, "the live view misses a job"),
+        }
+    }
+
+    fn show_host(&self, view: HostView) {
+        metrics::host_up(&view.name, view.connected_since.is_some());
+        let mut state = self.state();
+        let update = state.set_host(view);
+        self.publish(update);
+    }
+
+    fn retry_later(&self, error: &Error, hosts: &[HostId]) {
+        tracing::error!(%error, "the live view could not be refreshed");
+        self.state().stale.extend(hosts);
+    }
+
+    fn look_for_due(&self) {
+        let bus = self.store().bus();
+        let due = self.state().take_due(Timestamp::now());
+        due.into_iter().for_each(|host| bus.touch_host(host));
+    }
+
+    fn flush_progress(&self) {
+        let mut state = self.state();
+        for update in state.take_progress(Instant::now(), PROGRESS_INTERVAL) {
+            // Nobody listening is fine.
+            let _ = self.inner.updates.send(update);
+        }
+    }
+
+    fn publish(&self, update: Option<Utf8Bytes>) {
+        if let Some(update) = update {
+            let _ = self.inner.updates.send(update);
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().expect("nothing panics while holding it")
+    }
+}

@@ -1,0 +1,44 @@
+//! One browser's share of the live view.
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+
+/// A snapshot, and then every update in order.
+pub struct Subscription {
+    snapshot: Option<Utf8Bytes>,
+    updates: Receiver<Utf8Bytes>,
+}
+
+/// Why there are no more updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeedEnd {
+    /// The reader was too slow. It should subscribe again; that starts with a new snapshot.
+    #[error("the reader was too slow")]
+    Slow,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+impl Subscription {
+    pub(super) fn new(snapshot: Utf8Bytes, updates: Receiver<Utf8Bytes>) -> Self {
+        Self { snapshot: Some(snapshot), updates }
+    }
+
+    /// The next message, as the JSON text that goes to the browser. The first is the snapshot.
+    ///
+    /// # Errors
+    /// [`FeedEnd`]; after that there is nothing more to come.
+    ///
+    /// # Cancel safety
+    /// Safe: dropped early, no message is lost.
+    pub async fn next(&mut self) -> Result<Utf8Bytes, FeedEnd> {
+        if let Some(snapshot) = self.snapshot.take() {
+            return Ok(snapshot);
+        }
+        self.updates.recv().await.map_err(|error| match error {
+            RecvError::Lagged(_) => FeedEnd::Slow,
+            RecvError::Closed => FeedEnd::Stopped,
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! The view in memory, and the texts of its updates.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use holdfast_protocol::{HostId, JobId, message::job::Status};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{ENDED_JOBS, Presence};
+use crate::{
+    store::JobRow,
+    view::{HostState, HostView, JobErrorView, JobView, ProgressView},
+};
+
+#[derive(Default)]
+pub(super) struct State {
+    rev: u64,
+    hosts: BTreeMap<HostId, HostView>,
+    jobs: BTreeMap<JobId, JobView>,
+    progress: BTreeMap<JobId, Shown>,
+    snapshot: Option<Utf8Bytes>,
+    pub(super) presence: BTreeMap<HostId, Presence>,
+    /// Hosts that could not be read when they changed.
+    pub(super) stale: BTreeSet<HostId>,
+}
+
+/// A job's newest progress, and what the browsers have seen of it.
+struct Shown {
+    newest: ProgressView,
+    told_at: Option<Instant>,
+    waiting: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind")]
+enum Update<'a> {
+    #[serde(rename = "snapshot")]
+    Snapshot { rev: u64, hosts: Vec<&'a HostView>, jobs: Vec<&'a JobView> },
+    #[serde(rename = "host")]
+    Host { rev: u64, host: &'a HostView },
+    #[serde(rename = "host.removed")]
+    HostRemoved { rev: u64, host_id: HostId },
+    #[serde(rename = "job")]
+    Job { rev: u64, job: &'a JobView },
+    #[serde(rename = "job.progress")]
+    Progress { rev: u64, job_id: JobId, progress: &'a ProgressView },
+}
+
+impl Update<'_> {
+    fn text(&self) -> Utf8Bytes {
+        serde_json::to_string(self).expect("views have a JSON form").into()
+    }
+}
+
+impl State {
+    pub(super) fn snapshot(&mut self) -> Utf8Bytes {
+        if let Some(snapshot) = &self.snapshot {
+            return snapshot.clone();
+        }
+        let mut hosts: Vec<&HostView> = self.hosts.values().collect();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut jobs: Vec<&JobView> = self.jobs.values().collect();
+        jobs.sort_by(|a, b| (b.created_at, b.id).cmp(&(a.created_at, a.id)));
+        let text = Update::Snapshot { rev: self.rev, hosts, jobs }.text();
+        self.snapshot = Some(text.clone());
+        text
+    }
+
+    /// Puts a host in; the update for the browsers, when it differs from what they have.
+    pub(super) fn set_host(&mut self, host: HostView) -> Option<Utf8Bytes> {
+        if self.hosts.get(&host.id) == Some(&host) {
+            return None;
+        }
+        let rev = self.next_rev();
+        let text = Update::Host { rev, host: &host }.text();
+        self.hosts.insert(host.id, host);
+        Some(text)
+    }
+
+    pub(super) fn remove_host(&mut self, host: HostId) -> Option<Utf8Bytes> {
+        self.presence.remove(&host);
+        self.hosts.remove(&host)?;
+        let rev = self.next_rev();
+        Some(Update::HostRemoved { rev, host_id: host }.text())
+    }
+
+    pub(super) fn set_job(&mut self, job: JobView) -> Option<Utf8Bytes> {
+        if job.status.is_terminal() {
+            self.progress.remove(&job.id);
+        }
+        if self.jobs.get(&job.id) == Some(&job) {
+            return None;
+        }
+        let rev = self.next_rev();
+        let text = Update::Job { rev, job: &job }.text();
+        self.jobs.insert(job.id, job);
+        self.drop_oldest_ended();
+        Some(text)
+    }
+
+    /// Only progress of a job that runs on the host that reports it counts.
+    pub(super) fn note_progress(&mut self, host: HostId, job: JobId, progress: ProgressView) {
+        let Some(view) = self.jobs.get_mut(&job) else { return };
+        if view.host_id != host || !is_active(view.status) {
+            return;
+        }
+        view.progress = Some(progress.clone());
+        self.snapshot = None;
+        let told_at = self.progress.get(&job).and_then(|shown| shown.told_at);
+        self.progress.insert(job, Shown { newest: progress, told_at, waiting: true });
+    }
+
+    /// When the next waiting progress may be told.
+    pub(super) fn next_flush(&self) -> Option<Instant> {
+        let waiting = self.progress.values().filter(|shown| shown.waiting);
+        waiting
+            .map(|shown| {
+                shown.told_at.map_or_else(Instant::now, |at| at + super::PROGRESS_INTERVAL)
+            })
+            .min()
+    }
+
+    /// The progress of all jobs whose turn it is.
+    pub(super) fn take_progress(&mut self, now: Instant, interval: Duration) -> Vec<Utf8Bytes> {
+        let mut rev = self.rev;
+        let mut updates = Vec::new();
+        for (job, shown) in &mut self.progress {
+            let due = shown.told_at.is_none_or(|at| at + interval <= now);
+            if !shown.waiting || !due {
+                continue;
+            }
+            rev += 1;
+            let update = Update::Progress { rev, job_id: *job, progress: &shown.newest };
+            updates.push(update.text());
+            shown.waiting = false;
+            shown.told_at = Some(now);
+        }
+        if rev != self.rev {
+            self.rev = rev;
+            self.snapshot = None;
+        }
+        updates
+    }
+
+    /// A stored job with what is known about it in memory.
+    pub(super) fn job_view(&self, row: JobRow) -> JobView {
+        let progress = self.progress.get(&row.id).filter(|_| is_active(row.status));
+        JobView {
+            id: row.id,
+            host_online: self.presence.contains_key(&row.host_id),
+            host_id: row.host_id,
+            host_name: row.host_name,
+            operation: row.operation,
+            group: row.group,
+            status: row.status,
+            cause: row.cause,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            exit_code: row.exit_code,
+            snapshot_id: row.snapshot_id,
+            attempt: row.attempt,
+            error: row.error.map(|error| JobErrorView {
+                code: error.code,
+                message: error.message,
+                action: error.action,
+            }),
+            stats: row.stats,
+            progress: progress.map(|shown| shown.newest.clone()),
+            cancel_requested: row.cancel_requested,
+        }
+    }
+
+    pub(super) fn open_jobs_of(&self, host: HostId) -> impl Iterator<Item = JobId> {
+        let jobs = self.jobs.values();
+        jobs.filter(move |job| job.host_id == host && !job.status.is_terminal()).map(|job| job.id)
+    }
+
+    /// Hosts, hosts online, jobs that run.
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
+        let running = self.jobs.values().filter(|job| is_active(job.status)).count();
+        let online = self.hosts.values().filter(|host| host.state == HostState::Online).count();
+        (self.hosts.len(), online, running)
+    }
+
+    /// Hosts whose next due time has passed, or that could not be read when they changed.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> BTreeSet<HostId> {
+        let mut due = std::mem::take(&mut self.stale);
+        let passed = |host: &&HostView| host.next_backup_at.is_some_and(|at| at <= now);
+        due.extend(self.hosts.values().filter(passed).map(|host| host.id));
+        due
+    }
+
+    fn drop_oldest_ended(&mut self) {
+        let ended = self.jobs.values().filter(|job| job.status.is_terminal());
+        if ended.clone().count() > ENDED_JOBS as usize {
+            let oldest = ended.min_by_key(|job| (job.created_at, job.id)).map(|job| job.id);
+            oldest.and_then(|job| self.jobs.remove(&job));
+        }
+    }
+
+    fn next_rev(&mut self) -> u64 {
+        self.snapshot = None;
+        self.rev += 1;
+        self.rev
+    }
+}
+
+pub(super) fn is_active(status: Status) -> bool {
+    matches!(status, Status::Running | Status::Paused)
+}

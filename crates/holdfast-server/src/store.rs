@@ -1,0 +1,180 @@
+//! What the server knows, on disk: one SQLite file, written by one connection.
+//!
+//! ```text
+//! Store ── writer (1 connection, WAL, synchronous=FULL) ── every change, one transaction each
+//!       ├─ Writer task: the effects of all hosts' records, many hosts to one commit
+//!       ├─ readers (a small read-only pool)
+//!       ├─ Sealer: repository credentials
+//!       └─ Bus: what changed, for the live view; told only after the commit
+//! ```
+//!
+//! The SQL keeps to what SQLite and PostgreSQL share: numbered parameters, `ON CONFLICT`,
+//! `RETURNING`, ids as text and times as milliseconds.
+
+mod apply;
+mod audit;
+mod enrolment;
+mod error;
+mod group;
+mod host;
+mod inbox;
+mod job;
+mod log;
+mod migrations;
+mod outbox;
+mod repository;
+mod row;
+mod schedule;
+mod session;
+mod snapshot;
+mod token;
+mod writer;
+
+use std::{
+    fs::DirBuilder,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{bus::Bus, secret::Sealer};
+
+pub use enrolment::{Enrolled, Enrolment, NewHost};
+pub use error::{Error, OpenError};
+pub use group::NewGroup;
+pub use host::HostRow;
+pub use inbox::HostStore;
+pub use job::{Cancelled, JobFilter};
+pub use outbox::COMMANDS_MAX;
+pub use repository::NewRepository;
+pub use schedule::NewSchedule;
+pub use session::{Opened, Refusal};
+pub use token::{ApiToken, NewApiToken};
+
+pub(crate) use group::GroupRow;
+pub(crate) use job::{JobRow, LatestBackup};
+
+/// The file inside the data directory.
+const DATABASE: &str = "holdfast.db";
+/// The key file inside the data directory.
+const KEY: &str = "key";
+/// How long a statement waits for another process (`holdfast token create`) to finish writing.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// The open database. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    sealer: Sealer,
+    bus: Bus,
+    apply: writer::Writer,
+}
+
+impl Store {
+    /// Opens the database in `dir`, creating and upgrading it as needed. The directory is made for
+    /// the owner only.
+    ///
+    /// Several processes may have one directory open: the server and `holdfast token create`.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do about it.
+    pub async fn open(dir: &Path) -> Result<Self, OpenError> {
+        create_dir(dir)?;
+        let sealer = Sealer::open(&dir.join(KEY)).map_err(|source| OpenError::Key { source })?;
+        let writer = connect_writer(dir).await?;
+        migrations::run(&writer, dir).await?;
+        let readers = connect_readers(dir).await?;
+        let bus = Bus::default();
+        let apply = writer::Writer::spawn(writer.clone(), bus.clone());
+        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, apply }) })
+    }
+
+    /// Writes what is under way and closes the file.
+    pub async fn close(&self) {
+        self.inner.apply.close().await;
+        self.inner.readers.close().await;
+        self.inner.writer.close().await;
+    }
+
+    /// Whether the database answers, for the health page.
+    pub async fn is_healthy(&self) -> bool {
+        sqlx::query("SELECT 1").execute(self.readers()).await.is_ok()
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.inner.bus
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+
+    fn sealer(&self) -> &Sealer {
+        &self.inner.sealer
+    }
+
+    fn writer(&self) -> &writer::Writer {
+        &self.inner.apply
+    }
+
+    /// Starts a writing transaction. It takes the write lock at once: a transaction that reads first
+    /// and upgrades later can fail however long it waits.
+    async fn begin(&self, phase: &'static str) -> Result<Transaction<'static, Sqlite>, Error> {
+        self.inner.writer.begin_with("BEGIN IMMEDIATE").await.map_err(Error::database(phase))
+    }
+}
+
+fn create_dir(dir: &Path) -> Result<(), OpenError> {
+    let refused = |source| OpenError::Directory { path: dir.to_owned(), source };
+    if !dir.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
+    }
+    let mode = std::fs::metadata(dir).map_err(refused)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        // It holds the key and every credential; whoever made it wider did not mean that.
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(refused)?;
+    }
+    Ok(())
+}
+
+async fn connect_writer(dir: &Path) -> Result<SqlitePool, OpenError> {
+    let options = options(dir).create_if_missing(true).optimize_on_close(true, None);
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+        .map_err(|source| OpenError::Database { path: dir.join(DATABASE), source })
+}
+
+async fn connect_readers(dir: &Path) -> Result<SqlitePool, OpenError> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .connect_with(options(dir).read_only(true))
+        .await
+        .map_err(|source| OpenError::Database { path: dir.join(DATABASE), source })
+}
+
+fn options(dir: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(dir.join(DATABASE))
+        .journal_mode(SqliteJournalMode::Wal)
+        // NORMAL may take back acknowledged records at a power cut; with group commits FULL costs
+        // next to nothing.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_WAIT)
+}

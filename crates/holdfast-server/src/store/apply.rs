@@ -1,0 +1,430 @@
+//! What each record of an agent does to the tables.
+//!
+//! Whether a record makes sense is decided before anything is written, so that a poisonous one
+//! leaves nothing behind.
+
+use std::collections::BTreeSet;
+
+use holdfast_link::Record;
+use holdfast_protocol::{
+    HostId, JobId, Message,
+    message::{
+        command::{self, Verb},
+        job::{self, JobError, Operation, Status},
+        schedule, snapshot,
+    },
+};
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{
+    row::{Columns, int},
+    schedule as schedules, snapshot as snapshots,
+};
+use crate::{bus::Bus, metrics};
+
+/// Whose record it is.
+pub(super) struct Origin {
+    pub(super) host: HostId,
+    pub(super) incarnation: String,
+}
+
+#[derive(Debug)]
+pub(super) enum ApplyError {
+    /// The record itself is to blame.
+    Poison(String),
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for ApplyError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What is told to others once the transaction is committed.
+#[derive(Default)]
+pub(super) struct Effects {
+    hosts: BTreeSet<HostId>,
+    jobs: BTreeSet<JobId>,
+    runs: Vec<metrics::Run>,
+}
+
+impl Effects {
+    pub(super) fn publish(self, bus: &Bus) {
+        self.hosts.into_iter().for_each(|host| bus.touch_host(host));
+        self.jobs.into_iter().for_each(|job| bus.touch_job(job));
+        self.runs.iter().for_each(metrics::run_ended);
+    }
+
+    fn touch(&mut self, host: HostId, job: JobId) {
+        self.hosts.insert(host);
+        self.jobs.insert(job);
+    }
+}
+
+type Applied = Result<(), ApplyError>;
+
+/// Applies one record.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    origin: &Origin,
+    record: &Record,
+    effects: &mut Effects,
+) -> Applied {
+    let message = Message::decode(&record.kind, &record.payload)
+        .map_err(|error| ApplyError::Poison(error.to_string()))?;
+    let host = origin.host;
+    match message {
+        Message::CommandResult(body) => command_result(connection, host, &body, effects).await,
+        Message::ConfigApplied(body) => {
+            note_version(connection, host, Version::Config, body.version).await
+        }
+        Message::ScheduleAck(body) => {
+            note_version(connection, host, Version::Schedule, body.version).await
+        }
+        Message::JobStarted(body) => job_started(connection, host, &body, effects).await,
+        Message::JobState(body) => job_state(connection, host, &body, effects).await,
+        Message::JobFinished(body) => job_finished(connection, host, &body, effects).await,
+        Message::ScheduleFire(body) => schedule_fire(connection, host, &body, effects).await,
+        Message::RepoStats(body) => repo_stats(connection, host, &body).await,
+        Message::SnapshotsReport(body) => {
+            snapshots::apply(connection, host, &body).await.map_err(ApplyError::Database)
+        }
+        other => Err(ApplyError::Poison(format!("`{}` is not for a server", other.kind()))),
+    }
+}
+
+/// Keeps a record that could not be applied, for a person to look at.
+pub(super) async fn set_aside(
+    connection: &mut SqliteConnection,
+    origin: &Origin,
+    record: &Record,
+    reason: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO dead_letters
+             (host_id, incarnation, seq, ts, kind, payload, reason, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(origin.host.to_string())
+    .bind(&origin.incarnation)
+    .bind(int(record.seq))
+    .bind(record.ts.as_millisecond())
+    .bind(bounded(&record.kind, 64))
+    .bind(record.payload.as_str())
+    .bind(bounded(reason, TEXT_MAX))
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Longer texts of an agent are cut: they are for people.
+const TEXT_MAX: usize = 4096;
+
+/// A job as far as applying needs it.
+struct Known {
+    status: Status,
+    operation: Operation,
+    started_at: Option<Timestamp>,
+}
+
+/// The job, if there is one. A job of another host is nobody's business here.
+async fn known(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    job: JobId,
+) -> Result<Option<Known>, ApplyError> {
+    let row = sqlx::query("SELECT host_id, status, operation, started_at FROM jobs WHERE id = $1")
+        .bind(job.to_string())
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    if row.parsed::<HostId>("host_id")? != host {
+        return Err(ApplyError::Poison("the job belongs to another host".to_owned()));
+    }
+    Ok(Some(Known {
+        status: row.status("status")?,
+        operation: row.operation("operation")?,
+        started_at: row.time_opt("started_at")?,
+    }))
+}
+
+async fn command_result(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &command::Outcome,
+    effects: &mut Effects,
+) -> Applied {
+    let Some(job) = known(connection, host, body.job_id).await? else { return Ok(()) };
+    if job.status.is_terminal() || body.command != Verb::Run {
+        return Ok(());
+    }
+    if body.accepted {
+        sqlx::query("UPDATE jobs SET accepted_at = $2 WHERE id = $1 AND accepted_at IS NULL")
+            .bind(body.job_id.to_string())
+            .bind(Timestamp::now().as_millisecond())
+            .execute(connection)
+            .await?;
+        return Ok(());
+    }
+    let refused = body.error.clone().unwrap_or_else(|| JobError {
+        code: "refused".to_owned(),
+        message: "The agent refused the job without a reason.".to_owned(),
+        action: "Look at the agent's log on the host.".to_owned(),
+    });
+    let end = End { status: Status::Failed, at: Timestamp::now(), error: Some(&refused) };
+    end_job(connection, body.job_id, &end).await?;
+    effects.touch(host, body.job_id);
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Version {
+    Config,
+    Schedule,
+}
+
+async fn note_version(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    which: Version,
+    version: i64,
+) -> Applied {
+    let statement = match which {
+        Version::Config => "UPDATE hosts SET config_applied = $2 WHERE id = $1",
+        Version::Schedule => "UPDATE hosts SET schedule_applied = $2 WHERE id = $1",
+    };
+    sqlx::query(statement).bind(host.to_string()).bind(version).execute(connection).await?;
+    Ok(())
+}
+
+async fn job_started(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &job::Started,
+    effects: &mut Effects,
+) -> Applied {
+    let job = known(connection, host, body.job_id).await?;
+    if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
+        return Ok(());
+    }
+    if job.is_none() {
+        insert_own(connection, host, &Own::started(body)).await?;
+    }
+    sqlx::query(
+        "UPDATE jobs SET status = 'running', started_at = $2, attempt = $3,
+             accepted_at = COALESCE(accepted_at, $4) WHERE id = $1",
+    )
+    .bind(body.job_id.to_string())
+    .bind(body.started_at.as_millisecond())
+    .bind(i64::from(body.attempt))
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    effects.touch(host, body.job_id);
+    Ok(())
+}
+
+async fn job_state(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &job::StateChange,
+    effects: &mut Effects,
+) -> Applied {
+    if !matches!(body.status, Status::Running | Status::Paused) {
+        return Err(ApplyError::Poison(format!("`{}` is not a change", body.status.as_str())));
+    }
+    known(connection, host, body.job_id).await?;
+    sqlx::query("UPDATE jobs SET status = $2 WHERE id = $1 AND status IN ('running', 'paused')")
+        .bind(body.job_id.to_string())
+        .bind(body.status.as_str())
+        .execute(connection)
+        .await?;
+    effects.touch(host, body.job_id);
+    Ok(())
+}
+
+async fn job_finished(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &job::Finished,
+    effects: &mut Effects,
+) -> Applied {
+    if !body.status.is_terminal() {
+        return Err(ApplyError::Poison(format!("`{}` is not an end", body.status.as_str())));
+    }
+    let job = known(connection, host, body.job_id).await?;
+    if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
+        return Ok(());
+    }
+    if job.is_none() {
+        insert_own(connection, host, &Own::finished(body)).await?;
+    }
+    let end = End { status: body.status, at: body.finished_at, error: body.error.as_ref() };
+    end_job(connection, body.job_id, &end).await?;
+    write_outcome(connection, body).await?;
+    effects.touch(host, body.job_id);
+    effects.runs.push(metrics::Run {
+        host,
+        operation: job.as_ref().map_or(Operation::Backup, |job| job.operation),
+        status: body.status,
+        seconds: job
+            .and_then(|job| job.started_at)
+            .map(|started_at| body.finished_at.duration_since(started_at).as_secs_f64().max(0.0)),
+    });
+    Ok(())
+}
+
+async fn schedule_fire(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &schedule::Fire,
+    effects: &mut Effects,
+) -> Applied {
+    let group = schedules::group_of(connection, host, body.schedule_id).await?;
+    for job in body.job_ids.iter().take(FIRED_MAX) {
+        if known(connection, host, *job).await?.is_none() {
+            let own = Own {
+                job: *job,
+                operation: Operation::Backup,
+                group: group.as_deref().unwrap_or_default(),
+                schedule: Some((body.schedule_id, body.scheduled_at)),
+                created_at: body.scheduled_at,
+            };
+            insert_own(connection, host, &own).await?;
+        }
+        effects.touch(host, *job);
+    }
+    Ok(())
+}
+
+/// One slot starts a handful of jobs; more is a mistake or mischief.
+const FIRED_MAX: usize = 64;
+
+/// A job that the agent began without being told.
+struct Own<'a> {
+    job: JobId,
+    operation: Operation,
+    group: &'a str,
+    schedule: Option<(holdfast_protocol::ScheduleId, Timestamp)>,
+    created_at: Timestamp,
+}
+
+impl<'a> Own<'a> {
+    fn started(body: &'a job::Started) -> Self {
+        let at = body.scheduled_at.unwrap_or(body.started_at);
+        Self {
+            job: body.job_id,
+            operation: body.operation,
+            group: &body.tag,
+            schedule: body.schedule_id.map(|id| (id, at)),
+            created_at: at,
+        }
+    }
+
+    fn finished(body: &'a job::Finished) -> Self {
+        Self {
+            job: body.job_id,
+            operation: Operation::Backup,
+            group: "",
+            schedule: None,
+            created_at: body.finished_at,
+        }
+    }
+}
+
+async fn insert_own(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    own: &Own<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
+             schedule_id, scheduled_at, created_at, accepted_at)
+         VALUES ($1, $2, $3, $4,
+             (SELECT repository_id FROM source_groups WHERE host_id = $2 AND name = $4),
+             'queued', 'schedule', $5, $6, $7, $8)",
+    )
+    .bind(own.job.to_string())
+    .bind(host.to_string())
+    .bind(own.operation.as_str())
+    .bind(bounded(own.group, 256))
+    .bind(own.schedule.map(|(id, _)| id.to_string()))
+    .bind(own.schedule.map(|(_, at)| at.as_millisecond()))
+    .bind(own.created_at.as_millisecond())
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+struct End<'a> {
+    status: Status,
+    at: Timestamp,
+    error: Option<&'a JobError>,
+}
+
+async fn end_job(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    end: &End<'_>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE jobs SET status = $2, finished_at = $3, error_code = $4, error_message = $5,
+             error_action = $6
+         WHERE id = $1 AND status IN ('queued', 'running', 'paused')",
+    )
+    .bind(job.to_string())
+    .bind(end.status.as_str())
+    .bind(end.at.as_millisecond())
+    .bind(end.error.map(|error| bounded(&error.code, 64)))
+    .bind(end.error.map(|error| bounded(&error.message, TEXT_MAX)))
+    .bind(end.error.map(|error| bounded(&error.action, TEXT_MAX)))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn write_outcome(
+    connection: &mut SqliteConnection,
+    body: &job::Finished,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE jobs SET exit_code = $2, snapshot_id = $3, stats = $4 WHERE id = $1")
+        .bind(body.job_id.to_string())
+        .bind(body.exit_code.map(i64::from))
+        .bind(body.snapshot_id.as_deref().map(|id| bounded(id, 128)))
+        .bind(body.stats.as_ref().map(|stats| stats.as_str().to_owned()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// A partial update: what the report leaves out stays as it was. Only hosts that use a repository
+/// have a say.
+async fn repo_stats(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    body: &snapshot::RepoStats,
+) -> Applied {
+    sqlx::query(
+        "UPDATE repositories SET
+             total_size_bytes = COALESCE($3, total_size_bytes),
+             raw_size_bytes = COALESCE($4, raw_size_bytes),
+             snapshot_count = COALESCE($5, snapshot_count)
+         WHERE id = $1 AND id IN (SELECT repository_id FROM source_groups WHERE host_id = $2)",
+    )
+    .bind(body.repository_id.to_string())
+    .bind(host.to_string())
+    .bind(body.total_size_bytes.map(int))
+    .bind(body.raw_size_bytes.map(int))
+    .bind(body.snapshot_count.map(int))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn bounded(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}

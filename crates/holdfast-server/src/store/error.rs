@@ -1,0 +1,245 @@
+//! Why the store said no.
+
+use std::{error::Error as StdError, path::PathBuf};
+
+use jiff::Timestamp;
+
+use crate::secret::SecretError;
+
+/// Why an operation on the store did not happen.
+///
+/// One enum serves all operations, because every variant has one face towards people: a stable
+/// [`code`](Self::code), a sentence, and [what to do](Self::action).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The database refused; nothing was changed.
+    #[error("the database failed while {phase}")]
+    Database {
+        /// What was being done.
+        phase: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// A host of that name exists.
+    #[error("there is already a host named `{name}`")]
+    HostExists {
+        /// The name.
+        name: String,
+    },
+    /// No such host.
+    #[error("there is no host `{host}`")]
+    HostNotFound {
+        /// The id or name that was asked for.
+        host: String,
+    },
+    /// A repository of that name exists.
+    #[error("there is already a repository named `{name}`")]
+    RepositoryExists {
+        /// The name.
+        name: String,
+    },
+    /// No such repository.
+    #[error("there is no repository `{repository}`")]
+    RepositoryNotFound {
+        /// The id or name that was asked for.
+        repository: String,
+    },
+    /// The host has a group of that name.
+    #[error("the host already has a source group named `{name}`")]
+    GroupExists {
+        /// The name.
+        name: String,
+    },
+    /// The host has no such group.
+    #[error("the host has no source group `{group}`")]
+    GroupNotFound {
+        /// The name that was asked for.
+        group: String,
+    },
+    /// The group has no schedule.
+    #[error("the source group `{group}` has no schedule")]
+    ScheduleNotFound {
+        /// The group.
+        group: String,
+    },
+    /// No such job.
+    #[error("there is no job `{job}`")]
+    JobNotFound {
+        /// The id that was asked for.
+        job: String,
+    },
+    /// The job has ended already.
+    #[error("the job has already ended ({status})")]
+    JobEnded {
+        /// How.
+        status: &'static str,
+    },
+    /// Too many commands wait for this host.
+    #[error("{count} commands already wait for this host")]
+    OutboxFull {
+        /// How many.
+        count: u64,
+    },
+    /// An API token of that name exists.
+    #[error("there is already a token named `{name}`")]
+    TokenExists {
+        /// The name.
+        name: String,
+    },
+    /// Nobody ever issued this enrolment token, or its host was removed.
+    #[error("the enrolment token is not known to this server")]
+    EnrolmentTokenInvalid,
+    /// The enrolment token has done its one enrolment.
+    #[error("the enrolment token has already been used")]
+    EnrolmentTokenUsed,
+    /// The enrolment token came too late.
+    #[error("the enrolment token expired at {expired_at}")]
+    EnrolmentTokenExpired {
+        /// When.
+        expired_at: Timestamp,
+    },
+    /// The page cursor was not one of ours.
+    #[error("the page cursor is not valid")]
+    InvalidCursor,
+}
+
+impl Error {
+    pub(crate) fn database(phase: &'static str) -> impl Fn(sqlx::Error) -> Self {
+        move |source| Self::Database { phase, source: source.into() }
+    }
+
+    pub(crate) fn damaged(phase: &'static str) -> impl Fn(SecretError) -> Self {
+        move |source| Self::Database { phase, source: source.into() }
+    }
+
+    /// A stable, machine-readable word for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Database { .. } => "database_failed",
+            Self::HostExists { .. } => "host_exists",
+            Self::HostNotFound { .. } => "host_not_found",
+            Self::RepositoryExists { .. } => "repository_exists",
+            Self::RepositoryNotFound { .. } => "repository_not_found",
+            Self::GroupExists { .. } => "group_exists",
+            Self::GroupNotFound { .. } => "group_not_found",
+            Self::ScheduleNotFound { .. } => "schedule_not_found",
+            Self::JobNotFound { .. } => "job_not_found",
+            Self::JobEnded { .. } => "job_ended",
+            Self::OutboxFull { .. } => "outbox_full",
+            Self::TokenExists { .. } => "token_exists",
+            Self::EnrolmentTokenInvalid => "enrolment_token_invalid",
+            Self::EnrolmentTokenUsed => "enrolment_token_used",
+            Self::EnrolmentTokenExpired { .. } => "enrolment_token_expired",
+            Self::InvalidCursor => "invalid_cursor",
+        }
+    }
+
+    /// What to do about it, in one sentence.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Database { .. } => {
+                "Check the free space and the health of the server's data directory, then try again."
+            }
+            Self::HostExists { .. } | Self::RepositoryExists { .. } | Self::GroupExists { .. } => {
+                "Choose another name, or remove the existing one first."
+            }
+            Self::HostNotFound { .. } => "List the hosts and use one of their names or ids.",
+            Self::RepositoryNotFound { .. } => {
+                "List the repositories and use one of their names or ids."
+            }
+            Self::GroupNotFound { .. } => {
+                "List the host's source groups and use one of their names."
+            }
+            Self::ScheduleNotFound { .. } => "Nothing needs to be done: it does not run by itself.",
+            Self::JobNotFound { .. } => "List the jobs and use one of their ids.",
+            Self::JobEnded { .. } => "Start a new job if it should run again.",
+            Self::OutboxFull { .. } => {
+                "Connect the host's agent so that it takes them, or cancel some of the jobs."
+            }
+            Self::TokenExists { .. } => "Choose another name for the token.",
+            Self::EnrolmentTokenInvalid => {
+                "Copy the whole token again, or make a new one for the host."
+            }
+            Self::EnrolmentTokenUsed | Self::EnrolmentTokenExpired { .. } => {
+                "Make a new enrolment token for the host and use that one."
+            }
+            Self::InvalidCursor => "Start again from the first page.",
+        }
+    }
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The data directory cannot be made or used.
+    #[error("cannot use the data directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The key file cannot be used.
+    #[error("cannot read the key that opens the stored credentials")]
+    Key {
+        /// Why.
+        #[source]
+        source: SecretError,
+    },
+    /// The database file cannot be opened.
+    #[error("cannot open the database {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A newer Holdfast has written it.
+    #[error(
+        "the database was written by a newer version of Holdfast (schema {found}, this version knows {known})"
+    )]
+    Newer {
+        /// The newest schema step in the database.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot bring the database up to date")]
+    Migration {
+        /// Why.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+impl OpenError {
+    /// What to do about it, in one sentence.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => {
+                "Choose a directory that this user may write to, or make it one."
+            }
+            Self::Key { .. } => {
+                "Restore the file `key` of the data directory from a copy; without it the stored credentials are lost."
+            }
+            Self::Database { .. } => {
+                "Check that the file is a Holdfast database, readable and not on a full disk."
+            }
+            Self::Newer { .. } => {
+                "Start that newer version again; going back needs a copy of the data directory from before the upgrade."
+            }
+            Self::Migration { .. } => {
+                "Restore the data directory from a copy and report this: an upgrade should not fail."
+            }
+        }
+    }
+}

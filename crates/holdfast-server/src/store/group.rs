@@ -1,0 +1,208 @@
+//! Source groups: what is backed up on a host, and where to.
+
+use holdfast_protocol::{HostId, RepositoryId, ScheduleId, message::config};
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    Error, Store, audit, host,
+    row::{Columns, json},
+};
+
+/// A source group to be added.
+#[derive(Debug, Clone)]
+pub struct NewGroup {
+    /// Unique on its host.
+    pub name: String,
+    /// Where its snapshots go.
+    pub repository_id: RepositoryId,
+    /// Paths to back up, absolute.
+    pub includes: Vec<String>,
+    /// restic exclude patterns.
+    pub excludes: Vec<String>,
+}
+
+/// A stored group with its repository's name and its schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupRow {
+    pub(crate) host_id: HostId,
+    pub(crate) name: String,
+    pub(crate) repository_id: RepositoryId,
+    pub(crate) repository_name: String,
+    pub(crate) includes: Vec<String>,
+    pub(crate) excludes: Vec<String>,
+    pub(crate) schedule: Option<ScheduleRow>,
+}
+
+/// A stored schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct ScheduleRow {
+    pub(crate) id: ScheduleId,
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    pub(crate) enabled: bool,
+}
+
+impl Store {
+    /// Adds a source group to a host and raises its configuration's version.
+    ///
+    /// # Errors
+    /// [`Error::GroupExists`] and [`Error::Database`].
+    pub async fn add_group(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &NewGroup,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "adding a source group";
+        self.host_name(host).await?;
+        let mut tx = self.begin(PHASE).await?;
+        if !insert(&mut tx, host, group).await.map_err(Error::database(PHASE))? {
+            return Err(Error::GroupExists { name: group.name.clone() });
+        }
+        finish(&mut tx, actor, "group.add", host, &group.name)
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+
+    /// Removes a source group and its schedule. Snapshots and ended jobs stay.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] and [`Error::Database`].
+    pub async fn remove_group(&self, actor: &str, host: HostId, name: &str) -> Result<(), Error> {
+        const PHASE: &str = "removing a source group";
+        let mut tx = self.begin(PHASE).await?;
+        let removed = sqlx::query("DELETE FROM source_groups WHERE host_id = $1 AND name = $2")
+            .bind(host.to_string())
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .map_err(Error::database(PHASE))?
+            .rows_affected();
+        if removed == 0 {
+            return Err(not_found(name));
+        }
+        finish(&mut tx, actor, "group.remove", host, name).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+
+    /// The groups of these hosts, or of all, by host and name.
+    pub(crate) async fn groups(&self, only: Option<&[HostId]>) -> Result<Vec<GroupRow>, Error> {
+        const PHASE: &str = "reading source groups";
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT g.host_id, g.name, g.repository_id, r.name AS repository_name, g.includes,
+                 g.excludes, s.id AS schedule_id, s.cron, s.time_zone, s.enabled
+             FROM source_groups g
+             JOIN repositories r ON r.id = g.repository_id
+             LEFT JOIN schedules s ON s.host_id = g.host_id AND s.group_name = g.name
+             WHERE 1 = 1",
+        );
+        host::only_hosts(&mut query, "g.host_id", only);
+        query.push(" ORDER BY g.host_id, g.name");
+        let rows = query.build().fetch_all(self.readers()).await.map_err(Error::database(PHASE))?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+}
+
+pub(super) fn not_found(name: &str) -> Error {
+    Error::GroupNotFound { group: name.chars().take(100).collect() }
+}
+
+/// One group of a host, for a command.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    name: &str,
+) -> Result<Option<config::Group>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT name, repository_id, includes, excludes FROM source_groups
+         WHERE host_id = $1 AND name = $2",
+    )
+    .bind(host.to_string())
+    .bind(name)
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(read_config).transpose()
+}
+
+/// The groups of a host, for its agent.
+pub(super) async fn config_of(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<Vec<config::Group>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT name, repository_id, includes, excludes FROM source_groups
+         WHERE host_id = $1 ORDER BY name",
+    )
+    .bind(host.to_string())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read_config).collect()
+}
+
+/// What every change to a group or its schedule ends with.
+pub(super) async fn finish(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    action: &'static str,
+    host: HostId,
+    group: &str,
+) -> Result<(), sqlx::Error> {
+    host::raise_config_version(&mut *connection, host).await?;
+    audit::note(connection, actor, action, &format!("{host}/{group}")).await
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    group: &NewGroup,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO source_groups (host_id, name, repository_id, includes, excludes, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (host_id, name) DO NOTHING",
+    )
+    .bind(host.to_string())
+    .bind(&group.name)
+    .bind(group.repository_id.to_string())
+    .bind(json(&group.includes))
+    .bind(json(&group.excludes))
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn read_config(row: &SqliteRow) -> Result<config::Group, sqlx::Error> {
+    Ok(config::Group {
+        name: row.text("name")?,
+        repository_id: row.parsed("repository_id")?,
+        includes: row.json("includes")?,
+        excludes: row.json("excludes")?,
+    })
+}
+
+fn read(row: &SqliteRow) -> Result<GroupRow, sqlx::Error> {
+    let schedule = match row.parsed_opt("schedule_id")? {
+        None => None,
+        Some(id) => Some(ScheduleRow {
+            id,
+            cron: row.text("cron")?,
+            time_zone: row.text("time_zone")?,
+            enabled: row.flag("enabled")?,
+        }),
+    };
+    Ok(GroupRow {
+        host_id: row.parsed("host_id")?,
+        name: row.text("name")?,
+        repository_id: row.parsed("repository_id")?,
+        repository_name: row.text("repository_name")?,
+        includes: row.json("includes")?,
+        excludes: row.json("excludes")?,
+        schedule,
+    })
+}

@@ -1,0 +1,197 @@
+//! Hosts: finding, listing and removing them.
+
+use holdfast_protocol::{HostId, Incarnation, JobId};
+use jiff::Timestamp;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Error, Store, audit, job, row::Columns};
+
+/// What is stored about a host.
+#[derive(Debug, Clone)]
+pub struct HostRow {
+    /// Its id.
+    pub id: HostId,
+    /// Its name in the fleet.
+    pub name: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// Which agent it has; none before enrolment.
+    pub incarnation: Option<Incarnation>,
+    /// When the agent was last heard, as far as that was written down.
+    pub last_seen_at: Option<Timestamp>,
+    /// The version of its configuration.
+    pub config_version: i64,
+    /// The version its agent has in force.
+    pub config_applied: i64,
+    /// The machine's own name.
+    pub hostname: String,
+    /// `linux`, `windows`, `darwin`, …
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub arch: String,
+    /// The agent's version.
+    pub agent_version: String,
+    /// restic's version on it.
+    pub restic_version: String,
+    /// IANA name of the machine's time zone.
+    pub time_zone: String,
+    /// Sessions it has had.
+    pub sessions: u64,
+}
+
+const SELECT: &str = "SELECT id, name, created_at, incarnation, last_seen_at, config_version,
+    config_applied, hostname, os, arch, agent_version, restic_version, time_zone, sessions
+    FROM hosts WHERE removed_at IS NULL";
+
+impl Store {
+    /// The id of the host whose id or name is `text`.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`] and [`Error::Database`].
+    pub async fn find_host(&self, text: &str) -> Result<HostId, Error> {
+        const PHASE: &str = "looking for a host";
+        // An id wins over a name, so that nobody can hide a host by naming another after its id.
+        let row = sqlx::query(
+            "SELECT id FROM hosts WHERE removed_at IS NULL AND (name = $1 OR id = $2)
+             ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END",
+        )
+        .bind(text)
+        .bind(text.to_ascii_lowercase())
+        .fetch_optional(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let row = row.ok_or_else(|| not_found(text))?;
+        row.parsed("id").map_err(Error::database(PHASE))
+    }
+
+    /// The name of a host that has not been removed.
+    pub(crate) async fn host_name(&self, host: HostId) -> Result<String, Error> {
+        const PHASE: &str = "reading a host";
+        sqlx::query_scalar("SELECT name FROM hosts WHERE id = $1 AND removed_at IS NULL")
+            .bind(host.to_string())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(Error::database(PHASE))?
+            .ok_or_else(|| not_found(&host.to_string()))
+    }
+
+    /// The hosts with these ids, or all of them, by name.
+    pub(crate) async fn hosts(&self, only: Option<&[HostId]>) -> Result<Vec<HostRow>, Error> {
+        const PHASE: &str = "reading hosts";
+        let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+        only_hosts(&mut query, "id", only);
+        query.push(" ORDER BY name");
+        let rows = query.build().fetch_all(self.readers()).await.map_err(Error::database(PHASE))?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// Takes a host out of the fleet: its tokens stop working, what waits for it is dropped and its
+    /// open jobs end. Its ended jobs stay.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`] and [`Error::Database`].
+    pub async fn remove_host(&self, actor: &str, host: HostId) -> Result<(), Error> {
+        const PHASE: &str = "removing a host";
+        let mut tx = self.begin(PHASE).await?;
+        let removed = remove(&mut tx, actor, host).await.map_err(Error::database(PHASE))?;
+        let Some(jobs) = removed else { return Err(not_found(&host.to_string())) };
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().remove_host(host);
+        jobs.into_iter().for_each(|job| self.bus().touch_job(job));
+        Ok(())
+    }
+
+    /// Writes down when these hosts were last heard.
+    pub(crate) async fn note_seen(&self, seen: &[(HostId, Timestamp)]) -> Result<(), Error> {
+        const PHASE: &str = "noting when hosts were heard";
+        let mut tx = self.begin(PHASE).await?;
+        for (host, at) in seen {
+            sqlx::query("UPDATE hosts SET last_seen_at = $1 WHERE id = $2")
+                .bind(at.as_millisecond())
+                .bind(host.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(Error::database(PHASE))?;
+        }
+        tx.commit().await.map_err(Error::database(PHASE))
+    }
+}
+
+/// Narrows a query with a `WHERE` to some hosts.
+pub(super) fn only_hosts(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    only: Option<&[HostId]>,
+) {
+    let Some(only) = only else { return };
+    query.push(" AND ").push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for host in only {
+        list.push_bind(host.to_string());
+    }
+    query.push(")");
+}
+
+/// Raises the version of a host's configuration, in the transaction that changes it.
+pub(super) async fn raise_config_version(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE hosts SET config_version = config_version + 1 WHERE id = $1")
+        .bind(host.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn not_found(host: &str) -> Error {
+    Error::HostNotFound { host: host.chars().take(100).collect() }
+}
+
+fn read(row: &SqliteRow) -> Result<HostRow, sqlx::Error> {
+    Ok(HostRow {
+        id: row.parsed("id")?,
+        name: row.text("name")?,
+        created_at: row.time("created_at")?,
+        incarnation: row.parsed_opt("incarnation")?,
+        last_seen_at: row.time_opt("last_seen_at")?,
+        config_version: row.int("config_version")?,
+        config_applied: row.int("config_applied")?,
+        hostname: row.text("hostname")?,
+        os: row.text("os")?,
+        arch: row.text("arch")?,
+        agent_version: row.text("agent_version")?,
+        restic_version: row.text("restic_version")?,
+        time_zone: row.text("time_zone")?,
+        sessions: row.count("sessions")?,
+    })
+}
+
+async fn remove(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    host: HostId,
+) -> Result<Option<Vec<JobId>>, sqlx::Error> {
+    let now = Timestamp::now();
+    let name: Option<String> = sqlx::query_scalar(
+        "UPDATE hosts SET removed_at = $1, epoch = epoch + 1
+         WHERE id = $2 AND removed_at IS NULL RETURNING name",
+    )
+    .bind(now.as_millisecond())
+    .bind(host.to_string())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(name) = name else { return Ok(None) };
+    for statement in [
+        "DELETE FROM agent_tokens WHERE host_id = $1",
+        "DELETE FROM enrolment_tokens WHERE host_id = $1",
+        "DELETE FROM outbox WHERE host_id = $1",
+        "DELETE FROM schedules WHERE host_id = $1",
+        "DELETE FROM source_groups WHERE host_id = $1",
+    ] {
+        sqlx::query(statement).bind(host.to_string()).execute(&mut *connection).await?;
+    }
+    let jobs = job::end_open(&mut *connection, host, &job::HOST_REMOVED, now).await?;
+    audit::note(connection, actor, "host.remove", &name).await?;
+    Ok(Some(jobs))
+}

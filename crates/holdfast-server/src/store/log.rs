@@ -1,0 +1,197 @@
+//! Log lines of jobs: bounded, with every gap visible by its numbers.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::{
+    HostId, JobId,
+    message::log::{Line, Source, Stream},
+};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+
+use super::{
+    Error, Store,
+    row::{Columns, int},
+    writer::LogBatch,
+};
+use crate::view::{LogGap, LogLine, LogPage};
+
+/// The first lines of a job are kept whatever comes after: they say what went wrong first.
+const HEAD_LINES: i64 = 2000;
+/// Beyond this much text per job, the oldest lines after the head go.
+const JOB_BYTES_MAX: i64 = 8 * 1024 * 1024;
+/// Trimming goes below the limit by this much, so that not every line trims.
+const TRIM_BYTES: i64 = JOB_BYTES_MAX / 8;
+/// A longer line is cut.
+const LINE_BYTES_MAX: usize = 4096;
+const LINES_PER_PAGE_MAX: u32 = 5000;
+
+impl Store {
+    /// The lines of a job after number `after`, at most `limit` (0 stands for 1,000).
+    ///
+    /// # Errors
+    /// [`Error::JobNotFound`] and [`Error::Database`].
+    pub async fn job_log(&self, job: JobId, after: u64, limit: u32) -> Result<LogPage, Error> {
+        const PHASE: &str = "reading a job's log";
+        self.job(job).await?;
+        let limit = if limit == 0 { 1000 } else { limit.min(LINES_PER_PAGE_MAX) };
+        let rows = sqlx::query(
+            "SELECT seq, ts, stream, payload FROM log_lines WHERE job_id = $1 AND seq > $2
+             ORDER BY seq LIMIT $3",
+        )
+        .bind(job.to_string())
+        .bind(int(after))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let lines = rows.iter().map(read).collect::<Result<Vec<_>, _>>();
+        Ok(page(lines.map_err(Error::database(PHASE))?, after, limit as usize))
+    }
+}
+
+/// Stores the lines of a round in one transaction. Lines of jobs that are not known (yet) come back.
+pub(super) async fn commit(
+    pool: &SqlitePool,
+    round: Vec<LogBatch>,
+) -> Result<Vec<LogBatch>, sqlx::Error> {
+    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut unknown = Vec::new();
+    let mut by_job: BTreeMap<(HostId, JobId), Vec<Line>> = BTreeMap::new();
+    for batch in round {
+        by_job.entry((batch.host, batch.stream.job_id)).or_default().extend(batch.stream.lines);
+    }
+    for ((host, job_id), lines) in by_job {
+        match owner(&mut tx, job_id).await? {
+            Some(owner) if owner == host => store(&mut tx, job_id, &lines).await?,
+            Some(_) => tracing::warn!(%host, %job_id, "log lines for another host's job"),
+            None => unknown.push(LogBatch { host, stream: Stream { job_id, lines } }),
+        }
+    }
+    tx.commit().await?;
+    Ok(unknown)
+}
+
+async fn owner(
+    connection: &mut SqliteConnection,
+    job: JobId,
+) -> Result<Option<HostId>, sqlx::Error> {
+    let row = sqlx::query("SELECT host_id FROM jobs WHERE id = $1")
+        .bind(job.to_string())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.parsed("host_id")).transpose()
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    lines: &[Line],
+) -> Result<(), sqlx::Error> {
+    let mut added = 0;
+    for part in lines.chunks(500) {
+        insert(&mut *connection, job, part).await?;
+        added += part.iter().map(|line| cut(&line.payload).len()).sum::<usize>();
+    }
+    let total: i64 = sqlx::query_scalar(
+        "UPDATE jobs SET log_bytes = log_bytes + $2 WHERE id = $1 RETURNING log_bytes",
+    )
+    .bind(job.to_string())
+    .bind(i64::try_from(added).unwrap_or(i64::MAX))
+    .fetch_one(&mut *connection)
+    .await?;
+    if total > JOB_BYTES_MAX { trim(connection, job, total).await } else { Ok(()) }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    lines: &[Line],
+) -> Result<(), sqlx::Error> {
+    let mut query =
+        QueryBuilder::<Sqlite>::new("INSERT INTO log_lines (job_id, seq, ts, stream, payload) ");
+    query.push_values(lines, |mut row, line| {
+        row.push_bind(job.to_string())
+            .push_bind(int(line.seq))
+            .push_bind(line.ts.as_millisecond())
+            .push_bind(word(line.stream))
+            .push_bind(cut(&line.payload));
+    });
+    query.push(" ON CONFLICT DO NOTHING");
+    query.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Drops the oldest lines after the head until the job is well below its limit.
+async fn trim(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    total: i64,
+) -> Result<(), sqlx::Error> {
+    let excess = total - (JOB_BYTES_MAX - TRIM_BYTES);
+    let cut: Option<i64> = sqlx::query_scalar(
+        "SELECT MAX(seq) FROM (
+             SELECT seq, SUM(LENGTH(payload)) OVER (ORDER BY seq) AS passed
+             FROM log_lines WHERE job_id = $1 AND seq > $2) sums
+         WHERE passed <= $3",
+    )
+    .bind(job.to_string())
+    .bind(HEAD_LINES)
+    .bind(excess)
+    .fetch_one(&mut *connection)
+    .await?;
+    let Some(cut) = cut else { return Ok(()) };
+    sqlx::query("DELETE FROM log_lines WHERE job_id = $1 AND seq > $2 AND seq <= $3")
+        .bind(job.to_string())
+        .bind(HEAD_LINES)
+        .bind(cut)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE jobs SET log_bytes = (SELECT COALESCE(SUM(LENGTH(payload)), 0) FROM log_lines
+             WHERE job_id = $1) WHERE id = $1",
+    )
+    .bind(job.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn page(mut lines: Vec<LogLine>, after: u64, limit: usize) -> LogPage {
+    let more = lines.len() > limit;
+    lines.truncate(limit);
+    let mut gaps = Vec::new();
+    let mut last = after;
+    for line in &lines {
+        if line.seq > last + 1 {
+            gaps.push(LogGap { from: last + 1, to: line.seq - 1 });
+        }
+        last = line.seq;
+    }
+    LogPage { next: more.then_some(last), lines, gaps }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LINE_BYTES_MAX)]
+}
+
+fn word(source: Source) -> &'static str {
+    match source {
+        Source::Stdout => "stdout",
+        Source::Stderr => "stderr",
+        Source::Event => "event",
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<LogLine, sqlx::Error> {
+    let stream = match row.text("stream")?.as_str() {
+        "stdout" => Source::Stdout,
+        "stderr" => Source::Stderr,
+        _ => Source::Event,
+    };
+    Ok(LogLine {
+        seq: row.count("seq")?,
+        ts: row.time("ts")?,
+        stream,
+        payload: row.text("payload")?,
+    })
+}

@@ -1,0 +1,44 @@
+//! The steps by which the schema grew. A step that has been released never changes.
+
+use std::{fs::File, path::Path};
+
+use sqlx::{
+    SqlSafeStr, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+};
+
+use super::OpenError;
+
+const STEPS: &[(i64, &str, &str)] =
+    &[(1, "fleet", include_str!("../../migrations/0001_fleet.sql"))];
+
+/// Brings the database up to date.
+pub(super) async fn run(pool: &SqlitePool, dir: &Path) -> Result<(), OpenError> {
+    let _lock = lock(dir)?;
+    let refused = |source| match source {
+        MigrateError::VersionMissing(found) => OpenError::Newer { found, known: known() },
+        source => OpenError::Migration { source },
+    };
+    migrator().run(pool).await.map_err(refused)
+}
+
+/// Two programs that start at once must not both upgrade. The lock goes with the file handle.
+fn lock(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("upgrade.lock");
+    let refused = |source| OpenError::Directory { path: path.clone(), source };
+    let file =
+        File::options().write(true).create(true).truncate(false).open(&path).map_err(refused)?;
+    file.lock().map_err(refused)?;
+    Ok(file)
+}
+
+fn migrator() -> Migrator {
+    let step = |&(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(STEPS.iter().map(step).collect())
+}
+
+fn known() -> i64 {
+    STEPS.iter().map(|step| step.0).max().unwrap_or(0)
+}

@@ -1,0 +1,191 @@
+//! Repositories and their sealed credentials.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::{
+    HostId, RepositoryId,
+    message::config::{self, Secret},
+};
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{Error, Store, audit, row::Columns};
+use crate::{
+    secret::{Place, Sealer, SecretError},
+    view::RepositoryView,
+};
+
+/// A repository to be added.
+#[derive(Debug, Clone)]
+pub struct NewRepository {
+    /// What people will call it.
+    pub name: String,
+    /// `local`, `rest`, `s3`, `sftp`, …
+    pub kind: String,
+    /// Where it is, without credentials: the only form that is ever shown.
+    pub location: String,
+    /// restic's repository location, credentials and all.
+    pub url: Secret,
+    /// The repository password.
+    pub password: Secret,
+    /// Backend credentials by environment variable name.
+    pub environment: BTreeMap<String, Secret>,
+}
+
+impl Store {
+    /// Adds a repository. Nothing is contacted: the first backup makes it when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryExists`] and [`Error::Database`].
+    pub async fn add_repository(
+        &self,
+        actor: &str,
+        new: &NewRepository,
+    ) -> Result<RepositoryId, Error> {
+        const PHASE: &str = "adding a repository";
+        let id = RepositoryId::from_uuid(Uuid::now_v7());
+        let mut tx = self.begin(PHASE).await?;
+        let added =
+            insert(&mut tx, self.sealer(), id, new).await.map_err(Error::database(PHASE))?;
+        if !added {
+            return Err(Error::RepositoryExists { name: new.name.clone() });
+        }
+        audit::note(&mut tx, actor, "repository.add", &new.name)
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        Ok(id)
+    }
+
+    /// All repositories, by name, without their secrets.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn repositories(&self) -> Result<Vec<RepositoryView>, Error> {
+        const PHASE: &str = "reading repositories";
+        let rows = sqlx::query(
+            "SELECT r.id, r.name, r.kind, r.location, r.created_at, r.snapshot_count,
+                 r.total_size_bytes,
+                 (SELECT COUNT(DISTINCT g.host_id) FROM source_groups g
+                  WHERE g.repository_id = r.id) AS host_count
+             FROM repositories r ORDER BY r.name",
+        )
+        .fetch_all(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        rows.iter().map(read_view).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// The id of the repository whose id or name is `text`.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryNotFound`] and [`Error::Database`].
+    pub async fn find_repository(&self, text: &str) -> Result<RepositoryId, Error> {
+        const PHASE: &str = "looking for a repository";
+        let row = sqlx::query(
+            "SELECT id FROM repositories WHERE name = $1 OR id = $2
+             ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END",
+        )
+        .bind(text)
+        .bind(text.to_ascii_lowercase())
+        .fetch_optional(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let row = row.ok_or_else(|| Error::RepositoryNotFound {
+            repository: text.chars().take(100).collect(),
+        })?;
+        row.parsed("id").map_err(Error::database(PHASE))
+    }
+
+    /// The repositories that the groups of `host` use, with their secrets, for its agent.
+    pub(super) async fn repositories_of(
+        &self,
+        connection: &mut SqliteConnection,
+        host: HostId,
+    ) -> Result<Vec<config::Repository>, Error> {
+        const PHASE: &str = "reading a host's repositories";
+        let rows = sqlx::query(
+            "SELECT id, name, url, password, environment FROM repositories
+             WHERE id IN (SELECT repository_id FROM source_groups WHERE host_id = $1)
+             ORDER BY name",
+        )
+        .bind(host.to_string())
+        .fetch_all(connection)
+        .await
+        .map_err(Error::database(PHASE))?;
+        rows.iter().map(|row| self.open_repository(row, PHASE)).collect()
+    }
+
+    fn open_repository(
+        &self,
+        row: &SqliteRow,
+        phase: &'static str,
+    ) -> Result<config::Repository, Error> {
+        let database = Error::database(phase);
+        let id: RepositoryId = row.parsed("id").map_err(&database)?;
+        let text = id.to_string();
+        let open = |column: &'static str| {
+            let sealed = row.text(column).map_err(&database)?;
+            self.sealer().unseal(place(&text, column), &sealed).map_err(Error::damaged(phase))
+        };
+        let environment = open("environment")?;
+        Ok(config::Repository {
+            id,
+            name: row.text("name").map_err(&database)?,
+            url: open("url")?,
+            password: open("password")?,
+            environment: serde_json::from_str(environment.expose()).map_err(|_| {
+                // serde's own text could quote what it read.
+                Error::damaged(phase)(SecretError::Sealed {
+                    table: "repositories",
+                    column: "environment",
+                })
+            })?,
+        })
+    }
+}
+
+fn place<'a>(row: &'a str, column: &'static str) -> Place<'a> {
+    Place { table: "repositories", row, column }
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+    id: RepositoryId,
+    new: &NewRepository,
+) -> Result<bool, sqlx::Error> {
+    let row = id.to_string();
+    let environment = Secret::new(super::row::json(&new.environment));
+    let seal = |column, secret: &Secret| sealer.seal(place(&row, column), secret.expose());
+    let done = sqlx::query(
+        "INSERT INTO repositories
+             (id, name, kind, location, url, password, environment, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(&row)
+    .bind(&new.name)
+    .bind(&new.kind)
+    .bind(&new.location)
+    .bind(seal("url", &new.url))
+    .bind(seal("password", &new.password))
+    .bind(seal("environment", &environment))
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn read_view(row: &SqliteRow) -> Result<RepositoryView, sqlx::Error> {
+    Ok(RepositoryView {
+        id: row.parsed("id")?,
+        name: row.text("name")?,
+        kind: row.text("kind")?,
+        location: row.text("location")?,
+        created_at: row.time("created_at")?,
+        snapshot_count: row.count_opt("snapshot_count")?,
+        total_size_bytes: row.count_opt("total_size_bytes")?,
+        host_count: row.count("host_count")?,
+    })
+}

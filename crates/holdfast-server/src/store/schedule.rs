@@ -1,0 +1,139 @@
+//! Schedules: at most one per source group. The agent is the one that fires them.
+
+use holdfast_protocol::{HostId, ScheduleId, message::schedule};
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use super::{Error, Store, group, row::Columns};
+
+/// A schedule to be set. It has been checked with [`Calendar`](crate::view::Calendar).
+#[derive(Debug, Clone)]
+pub struct NewSchedule {
+    /// Five-field cron.
+    pub cron: String,
+    /// IANA name of the zone the cron expression is read in.
+    pub time_zone: String,
+    /// Whether it fires.
+    pub enabled: bool,
+}
+
+impl Store {
+    /// Sets or replaces the schedule of a group and raises the configuration's version.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] and [`Error::Database`].
+    pub async fn set_schedule(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &str,
+        schedule: &NewSchedule,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "setting a schedule";
+        let mut tx = self.begin(PHASE).await?;
+        let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
+        found.ok_or_else(|| group::not_found(group))?;
+        upsert(&mut tx, host, group, schedule).await.map_err(Error::database(PHASE))?;
+        group::finish(&mut tx, actor, "schedule.set", host, group)
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+
+    /// Removes the schedule of a group.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`], [`Error::ScheduleNotFound`] and [`Error::Database`].
+    pub async fn remove_schedule(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &str,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "removing a schedule";
+        let mut tx = self.begin(PHASE).await?;
+        let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
+        found.ok_or_else(|| group::not_found(group))?;
+        let removed = sqlx::query("DELETE FROM schedules WHERE host_id = $1 AND group_name = $2")
+            .bind(host.to_string())
+            .bind(group)
+            .execute(&mut *tx)
+            .await
+            .map_err(Error::database(PHASE))?
+            .rows_affected();
+        if removed == 0 {
+            return Err(Error::ScheduleNotFound { group: group.to_owned() });
+        }
+        group::finish(&mut tx, actor, "schedule.remove", host, group)
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+}
+
+/// The schedules of a host, for its agent.
+pub(super) async fn config_of(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<Vec<schedule::Schedule>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT id, group_name, cron, time_zone, enabled FROM schedules
+         WHERE host_id = $1 ORDER BY group_name",
+    )
+    .bind(host.to_string())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// The group that a schedule of `host` backs up; `None` when the schedule is gone.
+pub(super) async fn group_of(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    schedule: ScheduleId,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT group_name FROM schedules WHERE id = $1 AND host_id = $2")
+        .bind(schedule.to_string())
+        .bind(host.to_string())
+        .fetch_optional(connection)
+        .await
+}
+
+async fn upsert(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    group: &str,
+    schedule: &NewSchedule,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO schedules (id, host_id, group_name, cron, time_zone, enabled, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (host_id, group_name) DO UPDATE SET
+             cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled",
+    )
+    .bind(ScheduleId::from_uuid(Uuid::now_v7()).to_string())
+    .bind(host.to_string())
+    .bind(group)
+    .bind(&schedule.cron)
+    .bind(&schedule.time_zone)
+    .bind(schedule.enabled)
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<schedule::Schedule, sqlx::Error> {
+    Ok(schedule::Schedule {
+        id: row.parsed("id")?,
+        cron_expr: row.text("cron")?,
+        time_zone: row.text("time_zone")?,
+        enabled: row.flag("enabled")?,
+        source_groups: vec![row.text("group_name")?],
+    })
+}

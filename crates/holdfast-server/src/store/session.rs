@@ -1,0 +1,138 @@
+//! Opening and closing a session: the one place where an epoch is handed out.
+
+use holdfast_protocol::{
+    HostId, Incarnation, Message,
+    message::{config, link::Hello, schedule},
+};
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{Error, Store, group, row::Columns, row::int, schedule as schedules};
+
+/// An accepted hello.
+#[derive(Debug)]
+pub struct Opened {
+    /// The fencing token of the new session.
+    pub epoch: u64,
+    /// The configuration version that [`Store::config`] had then.
+    pub config_version: i64,
+}
+
+/// Why a hello was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The host was removed, or never enrolled.
+    #[error("the host is not enrolled")]
+    NotEnrolled,
+    /// The hello comes from another outbox than the one that enrolled.
+    #[error("the agent's store is not the one that was enrolled")]
+    UnknownIncarnation,
+    /// A newer start of the same outbox has been here: this one is a copy.
+    #[error("a newer start of this agent has already connected")]
+    StaleBoot,
+}
+
+impl Store {
+    /// Checks a hello of `host` and takes the epoch for a new session. From here on no older session
+    /// of the host can write.
+    ///
+    /// # Errors
+    /// The outer error is the database's, the inner one the answer to the hello.
+    pub async fn open_session(
+        &self,
+        host: HostId,
+        hello: &Hello,
+    ) -> Result<Result<Opened, Refusal>, Error> {
+        const PHASE: &str = "opening a session";
+        let mut tx = self.begin(PHASE).await?;
+        let row =
+            sqlx::query("SELECT incarnation, boot FROM hosts WHERE id = $1 AND removed_at IS NULL")
+                .bind(host.to_string())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(Error::database(PHASE))?;
+        if let Err(refusal) = check(row.as_ref(), hello).map_err(Error::database(PHASE))? {
+            return Ok(Err(refusal));
+        }
+        let opened = take_epoch(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(Ok(opened))
+    }
+
+    /// What the agent of `host` should know: its configuration and its schedules, as of one moment.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn config(&self, host: HostId) -> Result<(config::Update, schedule::Set), Error> {
+        const PHASE: &str = "reading a host's configuration";
+        // A reading transaction sees one moment, so the version and the content belong together.
+        let mut tx = self.readers().begin().await.map_err(Error::database(PHASE))?;
+        let row = sqlx::query("SELECT name, config_version FROM hosts WHERE id = $1")
+            .bind(host.to_string())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(Error::database(PHASE))?;
+        let version = row.int("config_version").map_err(Error::database(PHASE))?;
+        let host_name = row.text("name").map_err(Error::database(PHASE))?;
+        let repositories = self.repositories_of(&mut tx, host).await?;
+        let groups = group::config_of(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let schedules =
+            schedules::config_of(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let update = config::Update { version, host_name, repositories, groups };
+        Ok((update, schedule::Set { version, schedules }))
+    }
+
+    /// The messages that bring an agent's configuration up to date, and their version.
+    pub(crate) async fn config_messages(&self, host: HostId) -> Result<(i64, [Message; 2]), Error> {
+        let (update, set) = self.config(host).await?;
+        Ok((update.version, [Message::ConfigUpdate(update), Message::ScheduleSet(set)]))
+    }
+}
+
+fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, sqlx::Error> {
+    let Some(row) = row else { return Ok(Err(Refusal::NotEnrolled)) };
+    let known: Option<Incarnation> = row.parsed_opt("incarnation")?;
+    Ok(match known {
+        None => Err(Refusal::NotEnrolled),
+        Some(known) if known != hello.incarnation => Err(Refusal::UnknownIncarnation),
+        Some(_) if hello.boot < row.count("boot")? => Err(Refusal::StaleBoot),
+        Some(_) => Ok(()),
+    })
+}
+
+async fn take_epoch(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    hello: &Hello,
+) -> Result<Opened, sqlx::Error> {
+    // A server that was restored from an old copy must still hand out an epoch above any the agent
+    // has seen.
+    let row = sqlx::query(
+        "UPDATE hosts SET
+             epoch = CASE WHEN epoch > $2 THEN epoch ELSE $2 END + 1,
+             boot = $3, sessions = sessions + 1, last_seen_at = $4, agent_version = $5,
+             restic_version = $6, hostname = $7, os = $8, arch = $9, time_zone = $10
+         WHERE id = $1 RETURNING epoch, config_version",
+    )
+    .bind(host.to_string())
+    .bind(int(hello.epoch.min(MAX_EPOCH)))
+    .bind(int(hello.boot))
+    .bind(Timestamp::now().as_millisecond())
+    .bind(bounded(&hello.facts.agent_version))
+    .bind(bounded(&hello.facts.restic_version))
+    .bind(bounded(&hello.facts.hostname))
+    .bind(bounded(&hello.facts.os))
+    .bind(bounded(&hello.facts.arch))
+    .bind(bounded(&hello.facts.time_zone))
+    .fetch_one(connection)
+    .await?;
+    Ok(Opened { epoch: row.count("epoch")?, config_version: row.int("config_version")? })
+}
+
+/// An agent that claims an absurd epoch must not be able to overflow ours.
+const MAX_EPOCH: u64 = 1 << 53;
+
+fn bounded(text: &str) -> String {
+    text.chars().take(256).collect()
+}

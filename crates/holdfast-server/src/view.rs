@@ -1,0 +1,451 @@
+//! What the server tells people: the shapes of the REST API and of the live socket.
+//!
+//! Views are built from the store and from what is known in memory about live links; nothing here
+//! is ever written.
+
+mod calendar;
+
+use holdfast_protocol::{
+    HostId, JobId, Payload, RepositoryId, ScheduleId,
+    message::{
+        job::{self, Operation, Status},
+        log, snapshot,
+    },
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use calendar::{Calendar, CalendarError};
+
+/// A protected machine.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Host)]
+pub struct HostView {
+    /// Its id.
+    #[schema(value_type = Uuid)]
+    pub id: HostId,
+    /// Its name in the fleet.
+    pub name: String,
+    /// Whether its agent is connected.
+    pub state: HostState,
+    /// When the agent was last heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Timestamp>,
+    /// Since when the agent is connected; absent when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connected_since: Option<Timestamp>,
+    /// The agent's version; empty before the first connection.
+    pub agent_version: String,
+    /// restic's version on the host; empty when none was found.
+    pub restic_version: String,
+    /// The machine's own name.
+    pub hostname: String,
+    /// `linux`, `windows`, `darwin`, …
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub arch: String,
+    /// IANA name of the machine's time zone; empty when unknown.
+    pub time_zone: String,
+    /// When the host was added.
+    pub created_at: Timestamp,
+    /// Its source groups, by name.
+    pub groups: Vec<GroupView>,
+    /// The backup that ended last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
+    /// When the next scheduled backup is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_backup_at: Option<Timestamp>,
+    /// Jobs that run or are paused.
+    #[schema(value_type = Vec<Uuid>)]
+    pub running_jobs: Vec<JobId>,
+    /// Sessions after the first.
+    pub reconnects: u64,
+    /// Records the agent holds for the server.
+    pub queue_depth: u64,
+    /// How far the agent's clock is ahead of the server's, in milliseconds; absent when unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// Whether a host's agent is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HostState {
+    /// No agent has enrolled yet.
+    Pending,
+    /// Connected.
+    Online,
+    /// Not connected.
+    Offline,
+}
+
+/// Named includes and excludes on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Group)]
+pub struct GroupView {
+    /// Its name, which is also the tag of its snapshots.
+    pub name: String,
+    /// Where its snapshots go.
+    #[schema(value_type = Uuid)]
+    pub repository_id: RepositoryId,
+    /// That repository's name.
+    pub repository_name: String,
+    /// Paths to back up.
+    pub includes: Vec<String>,
+    /// restic exclude patterns.
+    pub excludes: Vec<String>,
+    /// When it is backed up on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleView>,
+}
+
+/// When a source group is backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Schedule)]
+pub struct ScheduleView {
+    /// Its id.
+    #[schema(value_type = Uuid)]
+    pub id: ScheduleId,
+    /// Five-field cron.
+    pub cron: String,
+    /// IANA name of the zone the cron expression is read in.
+    pub time_zone: String,
+    /// Whether it fires.
+    pub enabled: bool,
+    /// The cron expression as a sentence.
+    pub in_words: String,
+    /// When it fires next; absent when disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Timestamp>,
+}
+
+/// The backup of a host that ended last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LastBackup {
+    /// The job.
+    #[schema(value_type = Uuid)]
+    pub job_id: JobId,
+    /// The source group.
+    pub group: String,
+    /// How it ended.
+    #[schema(value_type = JobStatus)]
+    pub status: Status,
+    /// When it ended, by the agent's clock.
+    pub finished_at: Timestamp,
+    /// The snapshot it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+}
+
+/// One run of one operation.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Job)]
+pub struct JobView {
+    /// Its id.
+    #[schema(value_type = Uuid)]
+    pub id: JobId,
+    /// The host it runs on.
+    #[schema(value_type = Uuid)]
+    pub host_id: HostId,
+    /// That host's name.
+    pub host_name: String,
+    /// What it does.
+    #[schema(value_type = JobOperation)]
+    pub operation: Operation,
+    /// The source group.
+    pub group: String,
+    /// Where it stands.
+    #[schema(value_type = JobStatus)]
+    pub status: Status,
+    /// What caused it.
+    pub cause: Cause,
+    /// When it was ordered.
+    pub created_at: Timestamp,
+    /// When its process was started, by the agent's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended, by the agent's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// restic's exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The snapshot it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<String>,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// Why it did not succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobErrorView>,
+    /// restic's summary, as restic wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub stats: Option<Payload>,
+    /// How far it is; only while it runs or is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressView>,
+    /// Whether the host is connected now.
+    pub host_online: bool,
+    /// Whether somebody asked for its end.
+    pub cancel_requested: bool,
+}
+
+/// What caused a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A person or a script asked for it.
+    Manual,
+    /// A schedule came due.
+    Schedule,
+}
+
+impl Cause {
+    /// The word in the API and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// Why a job did not succeed, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = JobError)]
+pub struct JobErrorView {
+    /// Stable and machine-readable.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// What to do about it.
+    pub action: String,
+}
+
+/// The status words, for the API document.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// Stored on the server; the agent has not started it.
+    Queued,
+    /// Its process runs.
+    Running,
+    /// Its process is stopped on purpose.
+    Paused,
+    /// Done.
+    Succeeded,
+    /// Done, but some files could not be read.
+    Partial,
+    /// Ended without doing what it was for.
+    Failed,
+    /// Ended because somebody asked.
+    Cancelled,
+    /// The agent or its machine died while it ran.
+    Interrupted,
+    /// It was due and never ran.
+    Missed,
+}
+
+/// The operation words, for the API document.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum JobOperation {
+    /// `restic backup`.
+    Backup,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Progress)]
+pub struct ProgressView {
+    /// Fraction from 0 to 1. It may fall while restic still scans.
+    pub percent_done: f64,
+    /// Files done.
+    pub files_done: u64,
+    /// Files found so far.
+    pub total_files: u64,
+    /// Bytes done.
+    pub bytes_done: u64,
+    /// Bytes found so far.
+    pub total_bytes: u64,
+    /// Seconds left by restic's estimate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+    /// Bytes per second over the last few seconds.
+    pub throughput_bps: u64,
+    /// Files being read right now.
+    pub current_files: Vec<String>,
+    /// Files that could not be read so far.
+    pub error_count: u64,
+}
+
+impl From<job::Progress> for ProgressView {
+    fn from(progress: job::Progress) -> Self {
+        Self {
+            percent_done: progress.percent_done,
+            files_done: progress.files_done,
+            total_files: progress.total_files,
+            bytes_done: progress.bytes_done,
+            total_bytes: progress.total_bytes,
+            eta_seconds: progress.eta_seconds,
+            throughput_bps: progress.throughput_bps,
+            current_files: progress.current_files,
+            error_count: progress.error_count,
+        }
+    }
+}
+
+/// A restic repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Repository)]
+pub struct RepositoryView {
+    /// The fleet's id for it.
+    #[schema(value_type = Uuid)]
+    pub id: RepositoryId,
+    /// What people call it.
+    pub name: String,
+    /// `local`, `rest`, `s3`, `sftp`, …
+    pub kind: String,
+    /// Where it is, without credentials.
+    pub location: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// Snapshots in it, of all hosts; absent until an agent has reported it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_count: Option<u64>,
+    /// Bytes that all snapshots would restore to; absent until an agent has reported it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_size_bytes: Option<u64>,
+    /// Hosts with a source group that uses it.
+    pub host_count: u64,
+}
+
+/// A snapshot of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Snapshot)]
+pub struct SnapshotView {
+    /// restic's full id.
+    pub id: String,
+    /// Its first eight characters.
+    pub short_id: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// The host recorded in it.
+    pub hostname: String,
+    /// The paths recorded in it.
+    pub paths: Vec<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Bytes in it; absent before restic 0.17.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// Files in it; absent before restic 0.17.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_count: Option<u64>,
+    /// The repository it is in.
+    #[schema(value_type = Uuid)]
+    pub repository_id: RepositoryId,
+    /// That repository's name.
+    pub repository_name: String,
+}
+
+impl SnapshotView {
+    pub(crate) fn new(
+        snapshot: snapshot::Snapshot,
+        repository_id: RepositoryId,
+        repository_name: String,
+    ) -> Self {
+        Self {
+            id: snapshot.id,
+            short_id: snapshot.short_id,
+            time: snapshot.time,
+            hostname: snapshot.hostname,
+            paths: snapshot.paths,
+            tags: snapshot.tags,
+            size_bytes: snapshot.size_bytes,
+            file_count: snapshot.file_count,
+            repository_id,
+            repository_name,
+        }
+    }
+}
+
+/// A page of jobs, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<JobView>,
+    /// Pass it as `before` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A page of a job's log, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogPage {
+    /// The lines.
+    pub lines: Vec<LogLine>,
+    /// Lines that are missing between, before or after them.
+    pub gaps: Vec<LogGap>,
+    /// Pass it as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+/// One line of a job's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogLine {
+    /// Its number, from 1.
+    pub seq: u64,
+    /// When it was captured, by the agent's clock.
+    pub ts: Timestamp,
+    /// Where it came from.
+    #[schema(value_type = LogSource)]
+    pub stream: log::Source,
+    /// The text.
+    pub payload: String,
+}
+
+/// Where a log line came from, for the API document.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum LogSource {
+    /// The process's standard output.
+    Stdout,
+    /// The process's standard error.
+    Stderr,
+    /// The agent's own remark.
+    Event,
+}
+
+/// Lines that were dropped on the way or to stay within the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogGap {
+    /// The first missing number.
+    pub from: u64,
+    /// The last missing number.
+    pub to: u64,
+}
+
+/// The fleet in seven numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Overview {
+    /// Hosts in the fleet.
+    pub hosts_total: u64,
+    /// Hosts whose agent is connected.
+    pub hosts_online: u64,
+    /// Jobs that run or are paused.
+    pub jobs_running: u64,
+    /// Jobs that wait for their agent.
+    pub jobs_queued: u64,
+    /// Hosts whose every source group has a good and recent backup.
+    pub protected: u64,
+    /// Hosts that have been backed up, but not all of it well and lately.
+    pub at_risk: u64,
+    /// Hosts without any good backup.
+    pub never: u64,
+}

@@ -1,0 +1,127 @@
+//! When a schedule fires: five-field cron in a time zone.
+
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
+use jiff::{Timestamp, tz::TimeZone};
+
+/// A cron expression in a zone.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    cron: Cron,
+    zone: TimeZone,
+}
+
+/// Why a schedule cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum CalendarError {
+    /// The expression is not five-field cron.
+    #[error("`{expression}` is not a five-field cron expression ({reason})")]
+    Expression {
+        /// The expression, bounded.
+        expression: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The zone's name is not known.
+    #[error("`{zone}` is not a known time zone")]
+    Zone {
+        /// The name, bounded.
+        zone: String,
+    },
+    /// The expression names a date that never comes, such as 31 February.
+    #[error("`{expression}` never comes due")]
+    Never {
+        /// The expression, bounded.
+        expression: String,
+    },
+}
+
+impl Calendar {
+    /// Reads `expression` in the zone named `zone`, and checks that it comes due after `now`.
+    ///
+    /// # Errors
+    /// [`CalendarError`] says which of the two is wrong.
+    pub fn parse(expression: &str, zone: &str, now: Timestamp) -> Result<Self, CalendarError> {
+        let calendar = Self::read(expression, zone)?;
+        if calendar.next_after(now).is_none() {
+            return Err(CalendarError::Never { expression: bounded(expression) });
+        }
+        Ok(calendar)
+    }
+
+    fn read(expression: &str, zone: &str) -> Result<Self, CalendarError> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
+        let cron = parser.build().parse(expression).map_err(|error| CalendarError::Expression {
+            expression: bounded(expression),
+            reason: error.to_string(),
+        })?;
+        let zone = TimeZone::get(zone).map_err(|_| CalendarError::Zone { zone: bounded(zone) })?;
+        Ok(Self { cron, zone })
+    }
+
+    /// The first slot after `time`.
+    #[must_use]
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let from = time.to_zoned(self.zone.clone());
+        self.cron.find_next_occurrence(&from, false).ok().map(|slot| slot.timestamp())
+    }
+
+    /// The last slot before `time`.
+    #[must_use]
+    pub fn last_before(&self, time: Timestamp) -> Option<Timestamp> {
+        let from = time.to_zoned(self.zone.clone());
+        self.cron.find_previous_occurrence(&from, false).ok().map(|slot| slot.timestamp())
+    }
+
+    /// The expression as a sentence.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        self.cron.describe()
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn slots_are_read_in_the_schedules_zone_across_a_clock_change() {
+        let calendar =
+            Calendar::parse("30 2 * * *", "Europe/Berlin", at("2026-03-28T12:00:00Z")).unwrap();
+        let gap_day = calendar.next_after(at("2026-03-28T12:00:00Z")).unwrap();
+        assert_eq!(gap_day, at("2026-03-29T01:00:00Z"));
+        assert_eq!(calendar.next_after(gap_day), Some(at("2026-03-30T00:30:00Z")));
+        assert_eq!(
+            calendar.last_before(at("2026-03-28T12:00:00Z")),
+            Some(at("2026-03-28T01:30:00Z"))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let now = at("2026-03-28T12:00:00Z");
+        let refuse = |cron: &str, zone: &str| {
+            Calendar::parse(cron, zone, now).expect_err("it must be refused").to_string()
+        };
+        assert!(refuse("* * * * * *", "UTC").contains("five-field"));
+        assert!(refuse("0 0 31 2 *", "UTC").contains("never comes due"));
+        assert!(refuse("0 3 * * *", "Mars/Olympus").contains("not a known time zone"));
+        assert!(refuse(&"x".repeat(9000), "UTC").len() < 400);
+    }
+
+    #[test]
+    fn a_schedule_reads_as_a_sentence() {
+        let calendar = Calendar::parse("0 3 * * *", "UTC", at("2026-01-01T00:00:00Z")).unwrap();
+        assert_eq!(calendar.in_words(), "At 03:00.");
+    }
+}
