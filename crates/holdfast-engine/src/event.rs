@@ -36,7 +36,7 @@ const BACKLOG_MAX: usize = 1024;
 /// Hands events to the listener. Nothing here waits, so a slow listener cannot slow restic.
 ///
 /// What the channel does not take waits in a bounded backlog. Progress is conflated there and log
-/// lines are dropped oldest last: the beginning of a job's log says more than its flood.
+/// lines that find it full are dropped and counted: the beginning of a flood says more than its end.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     listener: Option<Sender<Event>>,
@@ -93,13 +93,13 @@ impl Reporter {
     pub(crate) async fn finish(mut self) {
         const LAST_WAIT: Duration = Duration::from_secs(5);
         let drained = async {
-            self.flush();
-            while let (Some(event), Some(listener)) = (self.backlog.pop_front(), &self.listener) {
+            let Some(listener) = &self.listener else { return };
+            let backlog = self.backlog.drain(..).chain(confession(self.lost_lines));
+            for event in backlog {
                 if listener.send(event).await.is_err() {
                     return;
                 }
             }
-            self.confess();
         };
         if tokio::time::timeout(LAST_WAIT, drained).await.is_err() {
             tracing::warn!("the listener of a job's events did not take the last ones");
@@ -113,13 +113,10 @@ impl Reporter {
 
     /// Tells the listener about lines it was too slow for.
     fn confess(&mut self) {
-        if let Some(listener) = &self.listener
-            && self.lost_lines > 0
+        if let (Some(listener), Some(event)) = (&self.listener, confession(self.lost_lines))
+            && listener.try_send(event).is_ok()
         {
-            let text = format!("{} lines of output were dropped here", self.lost_lines);
-            if listener.try_send(Event::Log { stream: Source::Event, text }).is_ok() {
-                self.lost_lines = 0;
-            }
+            self.lost_lines = 0;
         }
     }
 
@@ -127,6 +124,11 @@ impl Reporter {
         self.listener = None;
         self.backlog.clear();
     }
+}
+
+fn confession(lost_lines: u64) -> Option<Event> {
+    let text = format!("{lost_lines} lines of output were dropped here");
+    (lost_lines > 0).then_some(Event::Log { stream: Source::Event, text })
 }
 
 /// Shortens `text` to at most `max` bytes, on a character's border.

@@ -1,6 +1,7 @@
 //! restic's output, line by line. Nothing in here trusts it to be well-formed.
 
-use nix::errno::Errno;
+use std::io;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -58,10 +59,7 @@ impl ItemError {
         }
         let number = self.error.get("Err").and_then(Value::as_i64);
         match number.and_then(|number| i32::try_from(number).ok()) {
-            Some(number) => {
-                let what = Errno::from_raw(number).desc().to_lowercase();
-                format!("{}: {what}", text("Op").unwrap_or("access"))
-            }
+            Some(number) => format!("{}: {}", text("Op").unwrap_or("access"), meaning(number)),
             None => "it could not be read".to_owned(),
         }
     }
@@ -98,6 +96,12 @@ impl Line {
             Err(_) => Self::Text(plain(line)),
         }
     }
+}
+
+/// The system's words for an error number, as newer versions of restic print them.
+fn meaning(number: i32) -> String {
+    let words = io::Error::from_raw_os_error(number).to_string();
+    words.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// The text without terminal control: restic erases its status line even where there is none.

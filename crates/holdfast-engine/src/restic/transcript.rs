@@ -67,8 +67,9 @@ impl Transcript {
 
     /// The one line that says best why restic ended.
     pub(crate) fn reason(&self) -> Option<String> {
-        let fatal = self.tail.iter().rev().find(|line| line.starts_with("Fatal:"));
-        let line = self.exit_error.as_ref().or(fatal).or(self.tail.back())?;
+        let last = |start: &str| self.tail.iter().rev().find(|line| line.starts_with(start));
+        let telling = || last("Fatal:").or_else(|| last("unable to ")).or(self.tail.back());
+        let line = self.exit_error.as_ref().or_else(telling)?;
         let line = line.lines().next()?.trim_start_matches("Fatal: ").trim_end_matches('.');
         Some(line.to_owned())
     }

@@ -1,0 +1,13 @@
+//! The engine through its public face: against recorded words of real restics, against stubs that
+//! misbehave in every known way, and against the real programs.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+#[path = "engine/real_restic.rs"]
+mod real_restic;
+#[path = "engine/recorded.rs"]
+mod recorded;
+#[path = "engine/stubs.rs"]
+mod stubs;
+#[path = "engine/support.rs"]
+mod support;
