@@ -4,7 +4,9 @@
 //! its embedded database and the server over its own, one per host. The link's promises hold only if
 //! the store keeps the ones written here.
 
-use std::{error::Error, fmt, future::Future};
+pub mod memory;
+
+use std::{error::Error, fmt, future::Future, ops::RangeInclusive};
 
 use holdfast_protocol::{Class, Payload, Seq};
 use jiff::Timestamp;
@@ -81,7 +83,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Puts the effects of `records` and the new inbox position on disk, in one synced transaction.
     ///
-    /// The records come in order and continue where the position stands; one at or below the
+    /// The records come in order and continue where the position stands, or after records that
+    /// [`Store::skip`] has declared lost: the position becomes that of the last record, by whatever
+    /// way. One at or below the
     /// position (which a correct session never hands over) is skipped. A record whose content cannot
     /// be applied is kept aside in the same transaction and counts as applied: one bad record must
     /// not stop the stream.
@@ -92,6 +96,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Cancel safety
     /// The link never drops this future half-way.
     fn apply(&self, records: Vec<Record>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The peer no longer has these records, and this end never got them: one of the two stores was
+    /// set back to an older copy. It is called before the record that comes after them is applied,
+    /// and again in every session until the position has passed them.
+    ///
+    /// A store may note the loss where people see it, and may move its position to the end of the
+    /// range. The default does neither: the next [`Store::apply`] then continues after the range.
+    ///
+    /// # Errors
+    /// When the disk or database refused; the session ends.
+    fn skip(
+        &self,
+        missing: RangeInclusive<Seq>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = missing;
+        std::future::ready(Ok(()))
+    }
 
     /// Takes a message without a number. It must not wait for anything slow.
     ///

@@ -1,0 +1,38 @@
+//! A session at work, until it ends.
+
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::Driver;
+use crate::{
+    session::{Ended, Event},
+    store::Store,
+};
+
+/// Drives the session until it ends, in whatever way.
+///
+/// # Cancel safety
+/// Not safe: store work under way would be dropped. Cancel `stop` instead.
+pub(crate) async fn run<S: Store>(driver: &mut Driver<'_, S>, stop: &CancellationToken) -> Ended {
+    let mut stopping = false;
+    loop {
+        if let Some(ended) = driver.carry_out() {
+            return ended;
+        }
+        let deadline = driver.session.deadline();
+        let reading = driver.session.wants_input();
+        // Order: leaving, what has taken too long, the store, the application, and last the wire,
+        // because it alone can be ready for ever. Everything before it comes to rest by itself.
+        tokio::select! {
+            biased;
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                driver.handle(Event::Stop);
+            }
+            () = driver.clock.wait_until(deadline) => driver.handle(Event::Tick),
+            Some(event) = driver.work.next() => driver.handle(event),
+            () = driver.post.arrived() => driver.handle_post(),
+            turn = driver.wire.turn(reading) => driver.handle(turn.into()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The server's end of links: one call per connection, and a mailbox per live session.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::extract::ws::WebSocket;
+use holdfast_protocol::{
+    Payload, SessionId,
+    message::link::{Hello, Reject},
+};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    driver::{
+        Driver, Outside, Wire, drain,
+        handshake::{self, Caller},
+        live,
+    },
+    post::Post,
+    session::{Admitted, CloseReason, Config, Ended, Event, Notice, Opened, Session},
+    store::{Store, StoreError, Unsequenced},
+    transport::{Transport, accepted::Accepted},
+};
+
+/// Times and bounds of the server's end.
+#[derive(Debug, Clone, Default)]
+pub struct ServeConfig {
+    /// Those of each session. Heartbeat and silence are told to the agent in the welcome.
+    pub session: Config,
+}
+
+/// Who may come in, and who is to know. The hub of the server implements it.
+pub trait Gate: Send + Sync {
+    /// The store of one host.
+    type Store: Store;
+
+    /// Decides about a hello: raises the epoch in the store, so that an older session of this agent
+    /// can no longer write, and gives the host's store under the new epoch.
+    ///
+    /// A gate whose database was set back to an older copy sees it here, as `hello.received` above
+    /// its own newest record, and may raise its numbers before it answers.
+    ///
+    /// # Errors
+    /// A [`Reject`], which is sent as it is.
+    fn admit(
+        &self,
+        hello: Hello,
+    ) -> impl Future<Output = Result<Admission<Self::Store>, Reject>> + Send;
+
+    /// The session is live from now on. The place to close an older one, with
+    /// [`CloseReason::Fenced`].
+    fn opened(&self, mailbox: Mailbox) -> impl Future<Output = ()> + Send;
+
+    /// A session that was opened has ended; its store work is finished.
+    fn closed(&self, session_id: SessionId, ended: &Ended) -> impl Future<Output = ()> + Send;
+}
+
+/// The gate's yes.
+#[derive(Debug)]
+pub struct Admission<S> {
+    /// This session; a fresh id.
+    pub session_id: SessionId,
+    /// Its fencing token, higher than any before for this agent.
+    pub epoch: u64,
+    /// The host's store, which refuses to write once the epoch has been raised again.
+    pub store: Arc<S>,
+    /// What the agent must know first: its configuration, its schedules.
+    pub states: Vec<Unsequenced>,
+    /// How far the agents are to spread their redials, should this server go away.
+    pub redial_spread: Duration,
+}
+
+/// The hub's handle to one live session. Cheap to clone; using it after the session has ended does
+/// nothing.
+#[derive(Clone)]
+pub struct Mailbox {
+    inner: Arc<MailboxInner>,
+}
+
+struct MailboxInner {
+    session_id: SessionId,
+    epoch: u64,
+    open: AtomicBool,
+    post: Post,
+}
+
+impl Mailbox {
+    fn new(session_id: SessionId, epoch: u64) -> Self {
+        let open = AtomicBool::new(true);
+        Self { inner: Arc::new(MailboxInner { session_id, epoch, open, post: Post::default() }) }
+    }
+
+    /// Records were appended to the host's store: send them.
+    pub fn wake(&self) {
+        self.inner.post.wake();
+    }
+
+    /// Sends a message without number, by the overflow table. Never waits.
+    pub fn send(&self, message: Unsequenced) {
+        self.inner.post.send(message);
+    }
+
+    /// Ends the session. The first reason given counts.
+    pub fn close(&self, reason: CloseReason) {
+        self.inner.post.close(reason);
+    }
+
+    /// The session has not ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.open.load(Ordering::Acquire)
+    }
+
+    /// Which session this is.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        self.inner.session_id
+    }
+
+    /// Its fencing token.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("session_id", &self.inner.session_id)
+            .field("epoch", &self.inner.epoch)
+            .field("open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Marks the mailbox closed, also when the task that serves it is dropped.
+struct OpenGuard(Mailbox);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.inner.open.store(false, Ordering::Release);
+    }
+}
+
+/// Serves one agent on a socket that axum has accepted, until the session ends. The request must be
+/// authenticated already, and the upgrade prepared with
+/// [`configure`](crate::transport::accepted::configure).
+///
+/// When `stop` is cancelled, the agent is asked to go and come back later, spread over the
+/// admission's `redial_spread`.
+///
+/// # Cancel safety
+/// Not safe: dropped early, store work under way is dropped with it. Cancel `stop` instead.
+pub async fn accept<G: Gate>(
+    socket: WebSocket,
+    gate: &G,
+    config: &ServeConfig,
+    stop: CancellationToken,
+) -> Ended {
+    serve(Box::new(Accepted::new(socket)), gate, config, stop).await
+}
+
+/// As [`accept`], over any transport.
+///
+/// # Cancel safety
+/// As [`accept`].
+pub async fn serve<G: Gate>(
+    transport: Box<dyn Transport>,
+    gate: &G,
+    config: &ServeConfig,
+    stop: CancellationToken,
+) -> Ended {
+    let clock = Clock::start();
+    let session =
+        Session::server(Config { jitter: rand::random(), ..config.session.clone() }, clock.now());
+    let caller = match handshake::listen(session, Wire::new(transport), clock, &stop).await {
+        Ok(caller) => caller,
+        Err(ended) => return ended,
+    };
+    // Neither of the two may be dropped half-way, so nothing is raced against them.
+    let admission = match gate.admit(caller.hello.clone()).await {
+        Ok(admission) => admission,
+        Err(reject) => return turn_away(caller, Event::Refused(reject), clock, &stop).await,
+    };
+    match admission.store.positions().await {
+        Ok(positions) => {
+            let admitted = Admitted {
+                session_id: admission.session_id,
+                epoch: admission.epoch,
+                positions,
+                redial_spread: admission.redial_spread,
+                server_time: Timestamp::now(),
+            };
+            converse(caller, admission, admitted, gate, clock, &stop).await
+        }
+        Err(error) => turn_away(caller, Event::StoreFailed(error), clock, &stop).await,
+    }
+}
+
+/// Says no and closes.
+async fn turn_away(caller: Caller, event: Event, clock: Clock, stop: &CancellationToken) -> Ended {
+    let Caller { mut session, wire, .. } = caller;
+    session.handle(event, clock.now());
+    match handshake::listen(session, wire, clock, stop).await {
+        Err(ended) => ended,
+        // A session that was told no never asks again.
+        Ok(_) => Ended::Stopped,
+    }
+}
+
+async fn converse<G: Gate>(
+    caller: Caller,
+    admission: Admission<G::Store>,
+    admitted: Admitted,
+    gate: &G,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Ended {
+    let mailbox = Mailbox::new(admission.session_id, admission.epoch);
+    let open = OpenGuard(mailbox.clone());
+    let outside = ServerOutside { session_id: admission.session_id };
+    let Caller { session, wire, .. } = caller;
+    let mut driver =
+        Driver::new(session, wire, admission.store, clock, &mailbox.inner.post, &outside);
+    for state in admission.states {
+        driver.handle(Event::Send(state));
+    }
+    driver.handle(Event::Admitted(Box::new(admitted)));
+    gate.opened(mailbox.clone()).await;
+    let ended = live::run(&mut driver, stop).await;
+    drain::finish(driver).await;
+    drop(open);
+    tracing::debug!(session_id = %admission.session_id, code = ended.code(), %ended, "link closed");
+    gate.closed(admission.session_id, &ended).await;
+    ended
+}
+
+struct ServerOutside {
+    session_id: SessionId,
+}
+
+impl Outside for ServerOutside {
+    fn heartbeat(&self) -> Payload {
+        // Sessions of the server's end send pings and never ask for this.
+        Payload::of(&())
+    }
+
+    fn opened(&self, opened: &Opened) {
+        tracing::debug!(session_id = %opened.session_id, epoch = opened.epoch, "link open");
+    }
+
+    fn notice(&self, notice: &Notice) {
+        tracing::warn!(session_id = %self.session_id, ?notice, "link notice");
+    }
+}
+
+/// A reject for a gate whose database refused: the agent comes back by its backoff.
+#[must_use]
+pub fn reject_for_store(error: &StoreError) -> Reject {
+    tracing::error!(%error, "an agent was turned away because the database refused");
+    Reject {
+        code: "store_unavailable".to_owned(),
+        message: "the server cannot reach its database; the agent will try again".to_owned(),
+        retry_after_ms: None,
+        fatal: false,
+    }
+}

@@ -1,0 +1,720 @@
+//! The conversation as a pure state machine: one [`Session`] is one connected life of a link.
+//!
+//! Nothing here waits, opens anything, asks for the time or rolls dice. Whoever drives a session
+//! calls [`Session::handle`] with what has happened and the time, carries out what
+//! [`Session::poll_action`] gives until it gives nothing, and comes back at the latest at
+//! [`Session::deadline`] with [`Event::Tick`]. The same events at the same times always give the same
+//! actions, so a world of sessions can be simulated and every run replayed.
+//!
+//! What must outlive the session (records, positions) is in the [`Store`](crate::Store); the session
+//! only knows how far both ends are. When it ends, the driver finishes the store work that is under
+//! way, and a new session starts from the store's positions.
+//!
+//! ```text
+//! Handshaking --hello/welcome--> Live --stop, goaway, close--> Draining --bye--> Ended
+//! ```
+
+mod action;
+mod event;
+mod handshake;
+mod inbox;
+mod liveness;
+mod outbox;
+mod overflow;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, time::Duration};
+
+pub use action::{Action, Ended, Frame, Notice, Opened, Violation};
+pub use event::{Admitted, CloseReason, Event, Introduction, Loss, Unreadable};
+use holdfast_protocol::{
+    Class, Envelope, Message, Payload, Seq,
+    message::link::{ACK, BYE, Bye, EXPECT, Expect, GO_AWAY, GoAway, PING, PONG, Ping},
+};
+pub use overflow::Dropped;
+pub(crate) use overflow::Lanes;
+
+use self::{
+    handshake::{millis, parse},
+    inbox::{Inbox, Offer},
+    liveness::Liveness,
+    outbox::Outbox,
+    overflow::Pace,
+    writer::Turn,
+};
+use crate::{
+    clock::Moment,
+    close_code,
+    store::{Positions, Record, Unsequenced},
+};
+
+/// The times and bounds of a session.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How often each side shows life. The server's value is in force on both sides.
+    ///
+    /// Common proxies cut an idle WebSocket after 60 s, so a third of that keeps the road open.
+    pub heartbeat_interval: Duration,
+    /// How long the peer may be silent: two lost heartbeats and half of a third.
+    pub silence_max: Duration,
+    /// How long one frame may take to leave.
+    pub write_max: Duration,
+    /// How long the greeting may take.
+    pub handshake_max: Duration,
+    /// How long leaving in good order may take.
+    pub drain_max: Duration,
+    /// How long an ack may wait for a frame to ride on.
+    pub ack_delay: Duration,
+    /// How often progress of one thing may be sent.
+    pub progress_interval: Duration,
+    /// After how long without any ack unacknowledged records are sent again.
+    pub stall_max: Duration,
+    /// How much may be unacknowledged.
+    pub window: Window,
+    /// This session's place in the 10 % by which heartbeats are spread, from 0 to 1. Draw it anew
+    /// for every session.
+    pub jitter: f64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_secs(20),
+            silence_max: Duration::from_secs(50),
+            write_max: Duration::from_secs(10),
+            handshake_max: Duration::from_secs(10),
+            drain_max: Duration::from_secs(5),
+            ack_delay: Duration::from_millis(50),
+            progress_interval: Duration::from_secs(1),
+            stall_max: Duration::from_secs(60),
+            window: Window::default(),
+            jitter: 0.5,
+        }
+    }
+}
+
+/// How much may be on its way without an ack. Both ends must use the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Records.
+    pub records: usize,
+    /// Bytes of bodies; the record that crosses the line still goes.
+    pub bytes: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { records: 256, bytes: 1024 * 1024 }
+    }
+}
+
+/// Which end of the link a session is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Dials, says hello, sends heartbeats.
+    Agent,
+    /// Accepts, says welcome, sends pings.
+    Server,
+}
+
+/// What a session has seen. For metrics and checkers; nothing decides by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that came.
+    pub frames: u64,
+    /// Records that came a second time and were dropped.
+    pub duplicates: u64,
+    /// Records that came too early and were dropped.
+    pub early: u64,
+    /// Messages without number of a kind this build does not know.
+    pub unknown: u64,
+    /// Times unacknowledged records were sent again.
+    pub resent: u64,
+}
+
+/// One connected life of a link, from either end.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    config: Config,
+    phase: Phase,
+    now: Moment,
+    began_at: Moment,
+    positions: Positions,
+    /// Server: the peer's `received` and `oldest`, once its hello has come.
+    hello: Option<(Seq, Seq)>,
+    /// Server: how far agents are to be spread when this server goes away.
+    redial_spread: Duration,
+    outbox: Outbox,
+    inbox: Inbox,
+    liveness: Liveness,
+    lanes: Lanes,
+    pace: Pace,
+    /// Actions that are due in any case, in order.
+    queue: VecDeque<Action>,
+    /// Words of greeting and goodbye that wait for the wire.
+    greeting: VecDeque<Frame>,
+    pong: Option<Ping>,
+    ping: bool,
+    nonce: u64,
+    expect: bool,
+    opening_states: usize,
+    burst: u32,
+    turn: Turn,
+    drain: Option<Drain>,
+    /// The session ends as soon as what is in `greeting` is written.
+    closing: Option<(Ended, u16)>,
+    counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Handshaking,
+    Live,
+    Draining,
+    Ended,
+}
+
+/// Leaving in good order.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    why: Why,
+    deadline: Moment,
+}
+
+/// Who wants the session to end, which decides what is waited for.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    /// We do (agent): send what there is, get it acknowledged, say goodbye.
+    Leaving,
+    /// The server asked us (agent): finish what flies, say goodbye.
+    Asked { after: Duration },
+    /// We asked the agent (server): it says goodbye.
+    Waiting { reason: CloseReason },
+}
+
+impl Session {
+    /// The agent's end. The connection is open; the hello goes out first.
+    #[must_use]
+    pub fn agent(
+        config: Config,
+        positions: Positions,
+        introduction: Introduction,
+        now: Moment,
+    ) -> Self {
+        let mut session = Self::new(Role::Agent, config, positions, now);
+        session.say_hello(introduction);
+        session
+    }
+
+    /// The server's end. It learns from the hello who is there, and where its own store stands from
+    /// [`Event::Admitted`].
+    #[must_use]
+    pub fn server(config: Config, now: Moment) -> Self {
+        Self::new(Role::Server, config, Positions { received: 0, oldest: 1, next: 1 }, now)
+    }
+
+    fn new(role: Role, config: Config, positions: Positions, now: Moment) -> Self {
+        Self {
+            role,
+            phase: Phase::Handshaking,
+            now,
+            began_at: now,
+            positions,
+            hello: None,
+            redial_spread: Duration::ZERO,
+            outbox: Outbox::new(config.window),
+            inbox: Inbox::new(config.window),
+            liveness: Liveness::new(&config, now),
+            lanes: Lanes::default(),
+            pace: Pace::new(config.progress_interval),
+            queue: VecDeque::new(),
+            greeting: VecDeque::new(),
+            pong: None,
+            ping: false,
+            nonce: 0,
+            expect: false,
+            opening_states: 0,
+            burst: 0,
+            turn: Turn::State,
+            drain: None,
+            closing: None,
+            counts: Counts::default(),
+            config,
+        }
+    }
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The greeting is complete and the session has not ended.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::Draining)
+    }
+
+    /// [`Action::End`] has been given out or is about to be.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+
+    /// Whether the driver should read from the connection.
+    ///
+    /// It should not while the store is behind with messages: the peer then conflates its own, and
+    /// memory stays bounded here. Silence is not held against the peer meanwhile.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.inbox.has_room()
+    }
+
+    /// What this session has seen so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Messages that found no room so far.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.lanes.dropped()
+    }
+
+    /// Everything this session holds in memory, in messages. For checkers of the memory bound.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.outbox.held() + self.inbox.held() + self.lanes.len() + self.greeting.len()
+    }
+
+    /// The peer has every record of ours up to here, durably.
+    #[must_use]
+    pub fn acked(&self) -> Seq {
+        self.outbox.acked()
+    }
+
+    /// We have every record of the peer up to here, durably.
+    #[must_use]
+    pub fn received(&self) -> Seq {
+        self.inbox.received()
+    }
+
+    /// The messages without number that did not get out, for the next session.
+    pub fn into_unsent(self) -> impl Iterator<Item = Unsequenced> {
+        self.into_lanes().into_messages()
+    }
+
+    pub(crate) fn into_lanes(self) -> Lanes {
+        self.lanes
+    }
+
+    /// Takes what has happened at `now`. Time never runs backwards here, whatever is passed.
+    pub fn handle(&mut self, event: Event, now: Moment) {
+        self.now = self.now.max(now);
+        if self.is_ended() {
+            return;
+        }
+        if let Err(violation) = self.dispatch(event) {
+            let code = violation.close_code();
+            self.end(Ended::Violation(violation), code);
+        }
+        self.check_deadlines();
+        self.check_drain();
+    }
+
+    /// The next thing to do; `None` until something happens or [`Session::deadline`] comes.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.queue.pop_front() {
+            return Some(action);
+        }
+        if self.is_ended() {
+            return None;
+        }
+        self.poll_store().or_else(|| self.poll_send())
+    }
+
+    /// When [`Event::Tick`] is due if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        if self.is_ended() {
+            return None;
+        }
+        if matches!(self.phase, Phase::Handshaking) {
+            let handshake = self.began_at + self.config.handshake_max;
+            return [Some(handshake), self.liveness.write_deadline()].into_iter().flatten().min();
+        }
+        let idle = !self.liveness.is_writing();
+        [
+            self.wants_input().then(|| self.liveness.silence_deadline()),
+            self.liveness.write_deadline(),
+            self.liveness.beat_deadline(),
+            self.outbox.stall_deadline(self.config.stall_max),
+            self.drain.map(|drain| drain.deadline),
+            // What only waits for the wire needs no clock: the wire says when it is free.
+            self.inbox.ack_due().filter(|_| idle),
+            self.lanes.progress_deadline(&self.pace).filter(|_| idle),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn dispatch(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Admitted(admitted) => self.handle_admitted(&admitted),
+            Event::Alive => self.liveness.heard(self.now),
+            Event::Applied => self.handle_applied(),
+            Event::Close(reason) => self.handle_close(reason),
+            Event::Forgotten => self.outbox.forgotten(),
+            Event::Frame(frame) => self.handle_frame(frame)?,
+            Event::Heartbeat { ts, payload } => self.handle_heartbeat(ts, payload),
+            Event::Loaded { after, records } => self.handle_loaded(after, records),
+            Event::Lost(loss) => self.handle_lost(loss),
+            Event::Received => self.handle_received(),
+            Event::Refused(reject) => self.refuse(reject),
+            Event::Send(message) => self.lanes.push(message),
+            Event::Skipped => self.inbox.skipped(),
+            Event::Stop => self.handle_stop(),
+            Event::StoreFailed(error) => self.end(Ended::Store(error), close_code::INTERNAL),
+            Event::Tick => {}
+            Event::Unreadable(unreadable) => return Err(Violation::Unreadable(unreadable)),
+            Event::Wake => self.outbox.wake(),
+            Event::Withdraw { kind, key } => self.lanes.withdraw(&kind, &key),
+            Event::Written => self.handle_written(),
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, frame: Envelope) -> Result<(), Violation> {
+        self.counts.frames += 1;
+        self.liveness.heard(self.now);
+        if self.closing.is_some() {
+            return Ok(());
+        }
+        if matches!(self.phase, Phase::Handshaking) {
+            return self.handle_greeting(&frame);
+        }
+        if let Some(ack) = frame.ack {
+            self.outbox.acknowledge(ack, self.now)?;
+        }
+        match frame.seq {
+            Some(seq) => self.handle_record(seq, frame),
+            None => self.handle_unnumbered(frame),
+        }
+    }
+
+    fn handle_record(&mut self, seq: Seq, frame: Envelope) -> Result<(), Violation> {
+        if seq == 0 {
+            return Err(Violation::Unnumbered { kind: short(&frame.kind) });
+        }
+        let payload = frame.payload.unwrap_or_else(|| Payload::of(&()));
+        let record = Record { seq, ts: frame.ts, kind: frame.kind, payload };
+        match self.inbox.offer(record, self.now)? {
+            Offer::Taken => {}
+            Offer::Duplicate => self.counts.duplicates += 1,
+            Offer::Early { ask } => {
+                self.counts.early += 1;
+                self.expect |= ask;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_unnumbered(&mut self, frame: Envelope) -> Result<(), Violation> {
+        match frame.kind.as_str() {
+            ACK | PONG => {}
+            BYE => self.handle_bye(parse(&frame, BYE)?),
+            EXPECT => self.outbox.rewind(parse::<Expect>(&frame, EXPECT)?.next)?,
+            GO_AWAY if self.role == Role::Agent => {
+                self.handle_go_away(&parse(&frame, GO_AWAY)?);
+            }
+            // Only the newest waits: a flood of pings costs one pong.
+            PING => self.pong = Some(parse(&frame, PING)?),
+            kind => return self.handle_message(kind.to_owned(), frame),
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, kind: String, frame: Envelope) -> Result<(), Violation> {
+        use holdfast_protocol::message::link::{HELLO, REJECT, WELCOME};
+        if matches!(kind.as_str(), HELLO | WELCOME | REJECT | GO_AWAY) {
+            return Err(Violation::OutOfTurn { kind });
+        }
+        match Message::class_of(&kind) {
+            Some(Class::Record) => return Err(Violation::Unnumbered { kind }),
+            Some(class) => self.inbox.deliver(Unsequenced {
+                class,
+                key: String::new(),
+                ts: frame.ts,
+                kind,
+                payload: frame.payload.unwrap_or_else(|| Payload::of(&())),
+            }),
+            None => self.note_unknown(&kind),
+        }
+        Ok(())
+    }
+
+    fn note_unknown(&mut self, kind: &str) {
+        self.counts.unknown += 1;
+        // One line per session is enough to know; a flood must not become a flood of notices.
+        if self.counts.unknown == 1 {
+            self.queue.push_back(Action::Notice(Notice::UnknownKind { kind: short(kind) }));
+        }
+    }
+
+    fn handle_applied(&mut self) {
+        self.inbox.applied(self.now, self.config.ack_delay);
+        if self.drain.is_some() {
+            self.inbox.hurry(self.now);
+        }
+    }
+
+    fn handle_received(&mut self) {
+        if !self.wants_input() {
+            // Reading was held up on our account.
+            self.liveness.heard(self.now);
+        }
+        self.inbox.delivered();
+    }
+
+    fn handle_loaded(&mut self, after: Seq, records: Vec<Record>) {
+        if !self.outbox.loaded(after, records) {
+            let error = crate::StoreError::new(
+                "reading the outbox",
+                format!("the records after {after} are not dense"),
+            );
+            self.end(Ended::Store(error), close_code::INTERNAL);
+        }
+    }
+
+    fn handle_heartbeat(&mut self, ts: jiff::Timestamp, payload: Payload) {
+        let kind = "heartbeat".to_owned();
+        let class = Class::Heartbeat;
+        self.lanes.push(Unsequenced { class, key: String::new(), ts, kind, payload });
+    }
+
+    fn handle_written(&mut self) {
+        self.liveness.write_ended();
+        if self.greeting.is_empty()
+            && let Some((ended, code)) = self.closing.take()
+        {
+            self.end(ended, code);
+        }
+    }
+
+    fn handle_lost(&mut self, loss: Loss) {
+        let ended = match (self.closing.take(), self.drain.map(|drain| drain.why)) {
+            (Some((ended, _)), _) => ended,
+            (None, Some(Why::Asked { after })) => Ended::GoAway { after },
+            (None, Some(Why::Waiting { reason })) => Ended::Closed(reason),
+            (None, Some(Why::Leaving)) => Ended::Stopped,
+            (None, None) => Ended::Lost(loss),
+        };
+        self.finish(ended);
+    }
+
+    fn handle_bye(&mut self, bye: Bye) {
+        let ended = match self.drain.map(|drain| drain.why) {
+            Some(Why::Waiting { reason }) => Ended::Closed(reason),
+            Some(Why::Asked { after }) => Ended::GoAway { after },
+            Some(Why::Leaving) => Ended::Stopped,
+            None => Ended::Bye { reason: bye.reason },
+        };
+        self.end(ended, close_code::NORMAL);
+    }
+
+    fn handle_go_away(&mut self, go_away: &GoAway) {
+        let after = Duration::from_millis(go_away.after_ms);
+        if !matches!(self.drain, Some(Drain { why: Why::Leaving, .. })) {
+            self.begin_drain(Why::Asked { after });
+        }
+    }
+
+    fn handle_stop(&mut self) {
+        match (self.phase, self.role) {
+            (Phase::Handshaking, _) => self.end(Ended::Stopped, close_code::NORMAL),
+            (_, Role::Agent) => self.begin_drain(Why::Leaving),
+            (_, Role::Server) => {
+                let after = self.redial_spread.mul_f64(self.config.jitter.clamp(0.0, 1.0));
+                self.handle_close(CloseReason::Draining { after });
+            }
+        }
+    }
+
+    fn handle_close(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::Fenced => self.end(Ended::Closed(reason), close_code::FENCED),
+            CloseReason::Revoked => self.end(Ended::Closed(reason), close_code::REVOKED),
+            CloseReason::Draining { .. } if !self.is_live() => {
+                self.end(Ended::Closed(reason), close_code::RESTART);
+            }
+            CloseReason::Draining { after } => self.ask_to_leave(after),
+        }
+    }
+
+    fn ask_to_leave(&mut self, after: Duration) {
+        if self.drain.is_some() {
+            return;
+        }
+        let reason = "the server is going away".to_owned();
+        let go_away = GoAway { after_ms: millis(after), reason };
+        self.greeting.push_back(Frame::control(GO_AWAY, Some(Payload::of(&go_away))));
+        self.begin_drain(Why::Waiting { reason: CloseReason::Draining { after } });
+    }
+
+    fn begin_drain(&mut self, why: Why) {
+        let deadline = match self.drain {
+            Some(drain) => drain.deadline,
+            None => self.now + self.config.drain_max,
+        };
+        self.phase = Phase::Draining;
+        self.drain = Some(Drain { why, deadline });
+        self.inbox.hurry(self.now);
+    }
+
+    /// Says goodbye once there is nothing left to wait for.
+    fn check_drain(&mut self) {
+        let Some(drain) = self.drain.filter(|_| self.closing.is_none() && !self.is_ended()) else {
+            return;
+        };
+        let done = match drain.why {
+            Why::Leaving => self.outbox.is_empty() && self.lanes.is_empty(),
+            Why::Asked { .. } => self.outbox.is_landed(),
+            Why::Waiting { .. } => false,
+        };
+        if done && self.inbox.is_settled() {
+            self.say_bye(drain.why);
+        }
+    }
+
+    fn say_bye(&mut self, why: Why) {
+        let (ended, reason) = match why {
+            Why::Asked { after } => (Ended::GoAway { after }, "asked to leave"),
+            Why::Leaving | Why::Waiting { .. } => (Ended::Stopped, "the agent is stopping"),
+        };
+        let bye = Bye { reason: reason.to_owned() };
+        self.greeting.push_back(Frame::control(BYE, Some(Payload::of(&bye))));
+        self.finish_after_writing(ended, close_code::NORMAL);
+    }
+
+    fn check_deadlines(&mut self) {
+        if self.is_ended() {
+            return;
+        }
+        if self.liveness.write_deadline().is_some_and(|due| due <= self.now) {
+            return self.end(Ended::Stalled, close_code::TIMED_OUT);
+        }
+        if matches!(self.phase, Phase::Handshaking) {
+            if self.began_at + self.config.handshake_max <= self.now {
+                self.end(Ended::HandshakeTimedOut, close_code::TIMED_OUT);
+            }
+            return;
+        }
+        if self.wants_input() && self.liveness.silence_deadline() <= self.now {
+            let silence_max = self.liveness.silence_max();
+            return self.end(Ended::Silent { silence_max }, close_code::TIMED_OUT);
+        }
+        if self.drain.is_some_and(|drain| drain.deadline <= self.now) {
+            return self.end_drain();
+        }
+        if self.outbox.stall_deadline(self.config.stall_max).is_some_and(|due| due <= self.now) {
+            self.counts.resent += 1;
+            self.outbox.send_again(self.now);
+        }
+        if self.liveness.poll_beat(self.now) {
+            self.show_life();
+        }
+    }
+
+    fn show_life(&mut self) {
+        match self.role {
+            Role::Agent => self.queue.push_back(Action::Heartbeat),
+            Role::Server => self.ping = true,
+        }
+    }
+
+    /// Leaving in good order took too long: what is unfinished goes on in the next session.
+    fn end_drain(&mut self) {
+        match self.drain.map(|drain| drain.why) {
+            Some(Why::Asked { after }) => self.end(Ended::GoAway { after }, close_code::NORMAL),
+            Some(Why::Waiting { reason }) => self.end(Ended::Closed(reason), close_code::RESTART),
+            Some(Why::Leaving) | None => self.end(Ended::Stopped, close_code::NORMAL),
+        }
+    }
+
+    fn poll_store(&mut self) -> Option<Action> {
+        if !self.has_met() {
+            return None;
+        }
+        if let Some(missing) = self.inbox.poll_skip() {
+            return Some(Action::Skip(missing));
+        }
+        if let Some(batch) = self.inbox.poll_apply() {
+            return Some(Action::Apply(batch));
+        }
+        if let Some(message) = self.inbox.poll_delivery() {
+            return Some(Action::Receive(message));
+        }
+        if let Some(through) = self.outbox.poll_forget() {
+            return Some(Action::Forget { through });
+        }
+        if !self.sends_records() {
+            return None;
+        }
+        self.outbox.poll_load().map(|(after, limit)| Action::Load { after, limit })
+    }
+
+    /// Both ends know each other's positions.
+    fn has_met(&self) -> bool {
+        self.is_live()
+    }
+
+    /// A side that was asked to leave, or has asked the other to, starts nothing new.
+    fn sends_records(&self) -> bool {
+        match self.drain.map(|drain| drain.why) {
+            None | Some(Why::Leaving) => true,
+            Some(Why::Asked { .. } | Why::Waiting { .. }) => false,
+        }
+    }
+
+    /// Ends once what waits in `greeting` is written; the write deadline bounds the wait.
+    fn finish_after_writing(&mut self, ended: Ended, code: u16) {
+        self.closing = Some((ended, code));
+    }
+
+    /// Closes the connection and ends.
+    fn end(&mut self, ended: Ended, code: u16) {
+        if self.is_ended() {
+            return;
+        }
+        let reason = brief(&ended);
+        self.queue.push_back(Action::Close { code, reason });
+        self.finish(ended);
+    }
+
+    fn finish(&mut self, ended: Ended) {
+        self.phase = Phase::Ended;
+        self.queue.push_back(Action::End(ended));
+    }
+}
+
+/// At most 64 characters of a peer's word, for logs and errors.
+fn short(kind: &str) -> String {
+    kind.chars().take(64).collect()
+}
+
+/// A close frame holds at most 123 bytes of reason, in whole characters.
+fn brief(ended: &Ended) -> String {
+    let mut text = match ended {
+        // Paths and database errors are nobody else's business.
+        Ended::Store(_) => "the store failed".to_owned(),
+        other => other.to_string(),
+    };
+    text.truncate(text.floor_char_boundary(120));
+    text
+}

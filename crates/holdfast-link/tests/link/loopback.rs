@@ -1,0 +1,281 @@
+//! Over real sockets: axum at one end, tokio-tungstenite at the other.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    extract::{State, ws::WebSocketUpgrade},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use futures_util::{SinkExt, StreamExt};
+use holdfast_link::{
+    Client, LinkEvent, ServeConfig, accept, configure, store::memory::MemoryStore,
+};
+use holdfast_protocol::{CONNECT_PATH, FRAME_SIZE_MAX};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Message, client::IntoClientRequest, protocol::CloseFrame},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{
+    House, Keys, Machine, TOKEN, append, connected, identity, numbers, quick, soon, status,
+};
+
+/// A server on a free port.
+struct Site {
+    house: Arc<House>,
+    url: String,
+    stop: CancellationToken,
+    /// What every dial is answered with, when not with an upgrade.
+    answer: Arc<Mutex<Option<Response>>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Desk {
+    house: Arc<House>,
+    stop: CancellationToken,
+    answer: Arc<Mutex<Option<Response>>>,
+}
+
+async fn connect(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    if let Some(answer) = desk.answer.lock().unwrap().take() {
+        return answer;
+    }
+    let expected = format!("Bearer {TOKEN}");
+    if headers.get("authorization").is_none_or(|value| value != expected.as_str()) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    configure(upgrade).on_upgrade(|socket| async move {
+        accept(socket, &*desk.house, &ServeConfig::default(), desk.stop).await;
+    })
+}
+
+impl Site {
+    async fn open() -> Self {
+        Self::open_at("127.0.0.1:0", Arc::default()).await
+    }
+
+    async fn open_at(address: &str, house: Arc<House>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let answer = Arc::default();
+        let desk =
+            Desk { house: Arc::clone(&house), stop: stop.clone(), answer: Arc::clone(&answer) };
+        let app = Router::new().route(CONNECT_PATH, any(connect)).with_state(desk);
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { house, url, stop, answer, task }
+    }
+
+    fn client(&self) -> (Client<MemoryStore>, Arc<MemoryStore>, Keys) {
+        let store = Arc::new(MemoryStore::default());
+        let keys = Keys::new(TOKEN);
+        let config = quick(&self.url);
+        let client =
+            Client::new(config, identity(), Arc::clone(&store), keys.clone(), Machine).unwrap();
+        (client, store, keys)
+    }
+
+    /// Ends the listener and every connection without a word.
+    async fn kill(self) -> Arc<House> {
+        self.task.abort();
+        let _ = self.task.await;
+        self.house
+    }
+}
+
+fn start(client: &Client<MemoryStore>) -> (CancellationToken, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    let (client, token) = (client.clone(), stop.clone());
+    (stop, tokio::spawn(async move { client.run(token).await.unwrap() }))
+}
+
+#[tokio::test]
+async fn records_cross_both_ways_and_are_forgotten_once_acknowledged() {
+    let site = Site::open().await;
+    let (client, store, _) = site.client();
+    append(&store, 0..1000);
+    append(&site.house.store, 0..10);
+    let (stop, task) = start(&client);
+    soon(site.house.store.wait_until(|store| store.applied().len() == 1000)).await;
+    soon(store.wait_until(|store| numbers(store) == (0..10).collect::<Vec<_>>())).await;
+    append(&store, 1000..1001);
+    client.wake();
+    soon(site.house.store.wait_until(|store| store.applied().len() == 1001)).await;
+    soon(store.wait_until(|store| store.outbox_len() == 0)).await;
+    assert_eq!(numbers(&site.house.store), (0..1001).collect::<Vec<_>>());
+    stop.cancel();
+    soon(task).await.unwrap();
+    site.house.has_ended("bye").await;
+}
+
+#[tokio::test]
+async fn an_agent_comes_back_after_the_server_went_away_and_goes_on_where_it_was() {
+    let site = Site::open().await;
+    let address = site.url.trim_start_matches("http://").to_owned();
+    let (client, store, _) = site.client();
+    append(&store, 0..10);
+    let (stop, task) = start(&client);
+    soon(site.house.store.wait_until(|store| store.applied().len() == 10)).await;
+    site.house
+        .mailbox()
+        .close(holdfast_link::CloseReason::Draining { after: std::time::Duration::from_millis(1) });
+    site.house.has_ended("draining").await;
+    let house = site.kill().await;
+    append(&store, 10..20);
+    client.wake();
+    let site = Site::open_at(&address, house).await;
+    soon(site.house.store.wait_until(|store| store.applied().len() == 20)).await;
+    assert_eq!(numbers(&site.house.store), (0..20).collect::<Vec<_>>());
+    assert!(connected(&client).await.reconnect_count >= 1);
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_session_shuts_out_the_older_one() {
+    let site = Site::open().await;
+    let (first, _, _) = site.client();
+    let mut events = first.events();
+    let (_stop_first, first_task) = start(&first);
+    connected(&first).await;
+    let (second, _, _) = site.client();
+    let (stop, task) = start(&second);
+    connected(&second).await;
+    soon(async { while events.recv().await.unwrap() != LinkEvent::Fenced {} }).await;
+    site.house.has_ended("fenced").await;
+    first_task.abort();
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_token_is_reported_and_a_new_one_is_taken_up() {
+    let site = Site::open().await;
+    let (client, _, keys) = site.client();
+    *keys.0.lock().unwrap() = Some(holdfast_protocol::message::config::Secret::new("wrong"));
+    let (stop, task) = start(&client);
+    let refused = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(refused.last_error_code.as_deref(), Some("unauthorised"));
+    let text = refused.last_error.unwrap();
+    assert!(text.contains("HTTP 401") && !text.contains("wrong"), "{text}");
+    *keys.0.lock().unwrap() = Some(holdfast_protocol::message::config::Secret::new(TOKEN));
+    let status = connected(&client).await;
+    assert_eq!((status.last_error, status.reconnect_count), (None, 0));
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_good_token_is_used_when_the_source_fails() {
+    let site = Site::open().await;
+    let (client, _, keys) = site.client();
+    let (stop, task) = start(&client);
+    connected(&client).await;
+    keys.0.lock().unwrap().take();
+    site.house.mailbox().close(holdfast_link::CloseReason::Revoked);
+    status(&client, |status| status.is_connected() && status.reconnect_count == 1).await;
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_refusal_is_told_in_words_for_people() {
+    let site = Site::open().await;
+    for (status_code, code, words) in [
+        (StatusCode::NOT_FOUND, "server_not_found", "check the server's URL"),
+        (StatusCode::SERVICE_UNAVAILABLE, "server_busy", "the server is busy (HTTP 503)"),
+        (StatusCode::UPGRADE_REQUIRED, "upgrade_refused", "a proxy in between"),
+        (StatusCode::BAD_GATEWAY, "unexpected_status", "HTTP 502"),
+    ] {
+        let (client, _, _) = site.client();
+        *site.answer.lock().unwrap() = Some(status_code.into_response());
+        let (stop, task) = start(&client);
+        let status = status(&client, |status| status.last_error.is_some()).await;
+        assert_eq!(status.last_error_code.as_deref(), Some(code));
+        let text = status.last_error.unwrap();
+        assert!(text.contains(words), "{text}");
+        stop.cancel();
+        soon(task).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_told_in_words_for_people() {
+    let site = Site::open().await;
+    let (client, _, _) = site.client();
+    let url = site.url.clone();
+    site.kill().await;
+    let (stop, task) = start(&client);
+    let status = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error.unwrap(), format!("cannot reach {url}: connection refused"));
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+/// Dials by hand, sends `message` as the first frame and gives the close frame it is answered with.
+async fn close_frame_for(site: &Site, message: Message) -> CloseFrame {
+    let mut request =
+        format!("{}{CONNECT_PATH}", site.url.replace("http", "ws")).into_client_request().unwrap();
+    let bearer = format!("Bearer {TOKEN}").parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let (mut socket, _) = connect_async(request).await.unwrap();
+    // A server that has seen enough may close before all of it is out.
+    let _ = socket.send(message).await;
+    loop {
+        match soon(socket.next()).await.unwrap().unwrap() {
+            Message::Close(frame) => return frame.unwrap(),
+            other => assert!(!other.is_close()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_frame_closes_only_its_own_connection() {
+    let site = Site::open().await;
+    let (client, _, _) = site.client();
+    let (stop, task) = start(&client);
+    let session_id = connected(&client).await.session_id;
+    let deep = "[".repeat(100_000);
+    for (message, code) in [
+        (Message::text("{"), 4400),
+        (Message::text(r#"{"kind":"heartbeat","ts":"2026-11-21T10:00:00Z"}"#), 4400),
+        (Message::text(r#"{"kind":"hello","ts":"2026-11-21T10:00:00Z","payload":7}"#), 4400),
+        (Message::text(deep), 4400),
+        (Message::binary(vec![1, 2, 3]), 4400),
+        (Message::text("x".repeat(FRAME_SIZE_MAX + 1)), 1009),
+    ] {
+        let size = message.len();
+        let frame = close_frame_for(&site, message).await;
+        assert_eq!(u16::from(frame.code), code, "{size} bytes: {}", frame.reason);
+    }
+    assert_eq!(connected(&client).await.session_id, session_id);
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopping_server_asks_its_agents_to_come_back_later() {
+    let site = Site::open().await;
+    let (client, store, _) = site.client();
+    let (stop, task) = start(&client);
+    connected(&client).await;
+    append(&store, 0..1);
+    client.wake();
+    soon(site.house.store.wait_until(|store| store.applied().len() == 1)).await;
+    site.stop.cancel();
+    let status = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error_code.as_deref(), Some("go_away"));
+    site.house.has_ended("draining").await;
+    stop.cancel();
+    soon(task).await.unwrap();
+}

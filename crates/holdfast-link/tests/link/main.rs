@@ -1,0 +1,7 @@
+//! Both ends of the link together: over memory with paused time, and over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so")]
+
+mod loopback;
+mod memory;
+mod world;
