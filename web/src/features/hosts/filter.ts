@@ -1,0 +1,58 @@
+// Which hosts a search and a state leave, and in which order. Pure.
+
+import type { Host } from '../../api/types';
+import type { Level } from '../../protection';
+
+export type HostFilter = 'all' | 'online' | 'offline' | 'attention' | 'pending';
+
+const FILTERS: readonly string[] = ['all', 'online', 'offline', 'attention', 'pending'];
+
+export function isFilter(word: string): word is HostFilter {
+  return FILTERS.includes(word);
+}
+
+/** Whether a host belongs to a state of the filter bar. */
+export function inState(host: Host, state: HostFilter, level: Level): boolean {
+  if (state === 'all') return true;
+  return state === 'attention' ? level === 'bad' || level === 'warn' : host.state === state;
+}
+
+/** The hosts in which every word of the search is found. */
+export function filterHosts(
+  hosts: readonly Host[],
+  search: string,
+  state: HostFilter,
+  level: (host: Host) => Level,
+): Host[] {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return hosts.filter((host) => {
+    if (!inState(host, state, level(host))) return false;
+    if (words.length === 0) return true;
+    const text = searchText(host);
+    return words.every((word) => text.includes(word));
+  });
+}
+
+function searchText(host: Host): string {
+  const groups = host.groups.flatMap((group) => [group.name, group.repository_name]);
+  return [host.name, host.hostname, host.os, host.arch, ...groups].join('\n').toLowerCase();
+}
+
+const STATES = { offline: 0, pending: 1, online: 2 } as const;
+
+/** Sorted by a column; hosts without the value come last in both directions. */
+export function sortHosts(hosts: readonly Host[], key: string, down: boolean): Host[] {
+  const turn = down ? -1 : 1;
+  const byName = (a: Host, b: Host) => a.name.localeCompare(b.name);
+  const byTime = (time: (host: Host) => string | null | undefined) => (a: Host, b: Host) => {
+    const [left, right] = [time(a), time(b)];
+    if (!left || !right) return Number(!left) - Number(!right) || byName(a, b);
+    return turn * left.localeCompare(right) || byName(a, b);
+  };
+  const orders: Record<string, (a: Host, b: Host) => number> = {
+    state: (a, b) => turn * (STATES[a.state] - STATES[b.state]) || byName(a, b),
+    last: byTime((host) => host.last_backup?.finished_at),
+    next: byTime((host) => host.next_backup_at),
+  };
+  return [...hosts].sort(orders[key] ?? ((a, b) => turn * byName(a, b)));
+}

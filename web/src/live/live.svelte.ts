@@ -1,0 +1,97 @@
+// The one live feed of this page. Events are gathered and applied once per frame.
+
+import type { LiveEvent } from '../api/types';
+import { at } from '../paths';
+import { applyAll, EMPTY, type LiveState } from './reducer';
+import { LiveSocket, type Phase, type Wire } from './socket';
+
+const FRAME_MS = 60;
+
+class Live {
+  phase = $state<Phase>('stopped');
+  /** When the newest word from the server came, by this browser's clock. */
+  heardAt = $state<number | undefined>(undefined);
+  hosts = $state.raw(EMPTY.hosts);
+  jobs = $state.raw(EMPTY.jobs);
+  speeds = $state.raw(EMPTY.speeds);
+  /** Whether there ever was a snapshot; before that the lists are unknown, not empty. */
+  known = $state(false);
+
+  private state: LiveState = EMPTY;
+  private waiting: LiveEvent[] = [];
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private onRefused: () => void = () => {};
+
+  private readonly socket = new LiveSocket(
+    {
+      open: () => new WebSocket(liveAddress()) as unknown as Wire,
+      random: Math.random,
+      after: (milliseconds, run) => {
+        const id = setTimeout(run, milliseconds);
+        return () => clearTimeout(id);
+      },
+    },
+    {
+      event: (event) => this.take(event),
+      phase: (phase) => (this.phase = phase),
+      refused: () => this.onRefused(),
+    },
+  );
+
+  start(onRefused: () => void): void {
+    this.onRefused = onRefused;
+    this.socket.start();
+    addEventListener('online', this.hurry);
+    document.addEventListener('visibilitychange', this.hurry);
+  }
+
+  stop(): void {
+    removeEventListener('online', this.hurry);
+    document.removeEventListener('visibilitychange', this.hurry);
+    this.socket.stop();
+    this.waiting = [];
+    this.publish(EMPTY);
+    this.known = false;
+    this.heardAt = undefined;
+  }
+
+  private readonly hurry = (): void => {
+    if (!document.hidden) this.socket.hurry();
+  };
+
+  private take(event: LiveEvent): boolean {
+    this.heardAt = Date.now();
+    if (event.kind === 'ping') return true;
+    // A snapshot says all that came before it, and more surely.
+    if (event.kind === 'snapshot') this.waiting = [];
+    this.waiting.push(event);
+    if (event.kind === 'snapshot') return this.flush();
+    this.timer ??= setTimeout(() => {
+      if (!this.flush()) this.socket.resync();
+    }, FRAME_MS);
+    return true;
+  }
+
+  private flush(): boolean {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const { state, gap } = applyAll(this.state, this.waiting.splice(0), Date.now());
+    this.publish(state);
+    this.known = state.rev >= 0;
+    return !gap;
+  }
+
+  private publish(state: LiveState): void {
+    this.state = state;
+    this.hosts = state.hosts;
+    this.jobs = state.jobs;
+    this.speeds = state.speeds;
+  }
+}
+
+function liveAddress(): string {
+  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  return `${scheme}//${location.host}${at.live()}`;
+}
+
+export const live = new Live();
