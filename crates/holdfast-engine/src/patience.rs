@@ -16,8 +16,8 @@ pub struct Patience {
     pub retry_min: Duration,
     /// The longest delay between two tries.
     pub retry_max: Duration,
-    /// How long the pipes are still read after restic itself has ended. A grandchild that kept
-    /// them open is killed then.
+    /// How long the pipes are still read after restic itself has ended, should a process that left
+    /// its group hold them open.
     pub pipe_grace: Duration,
     /// The longest run of the small commands (init, unlock, snapshots), which an unreachable
     /// backend could otherwise hold for a quarter of an hour.

@@ -109,6 +109,13 @@ impl ProcessGroup {
             Err(error) => tracing::warn!(%leader, %signal, %error, "the signal was not sent"),
         }
     }
+
+    /// Kills what the leader, which has just been waited for, left behind, and forgets the group:
+    /// an empty group's number may soon be a stranger's.
+    pub(crate) fn leader_ended(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.leader = None;
+    }
 }
 
 impl Drop for ProcessGroup {

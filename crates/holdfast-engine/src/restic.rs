@@ -34,7 +34,8 @@ pub struct Restic {
 }
 
 impl Restic {
-    /// Finds restic: the `configured` program, or else the first `restic` on the `PATH`.
+    /// Finds restic: the `configured` program, or else `restic`; a name without a directory is
+    /// looked for on the `PATH`.
     ///
     /// # Errors
     /// [`DiscoverError`]; its `Display` is one sentence, [`DiscoverError::action`] says what to do.
@@ -43,8 +44,9 @@ impl Restic {
     /// Safe: the program that is asked for its version is killed.
     pub async fn discover(configured: Option<&Path>) -> Result<Self, DiscoverError> {
         let program = match configured {
-            Some(path) => usable(path)?,
-            None => on_path()?,
+            Some(path) if path.components().count() > 1 => usable(path)?,
+            Some(name) => on_path(name)?,
+            None => on_path("restic".as_ref())?,
         };
         let version = ask_version(&program).await?;
         if version < MINIMUM {
@@ -123,10 +125,10 @@ impl Restic {
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// It is nowhere.
-    #[error("restic was not found {}", where_looked(.configured.as_deref()))]
+    #[error("restic was not found: {} {}", program.display(), where_looked(program))]
     NotFound {
-        /// The configured path; `None` when the `PATH` was searched.
-        configured: Option<PathBuf>,
+        /// What was looked for: a path, or a name on the `PATH`.
+        program: PathBuf,
     },
     /// There is something, but it cannot be run.
     #[error("{} cannot be run as a program", program.display())]
@@ -178,14 +180,15 @@ impl DiscoverError {
     }
 }
 
-fn where_looked(configured: Option<&Path>) -> String {
-    configured.map_or_else(|| "on the PATH".to_owned(), |path| format!("at {}", path.display()))
+fn where_looked(program: &Path) -> &'static str {
+    if program.is_absolute() { "does not exist" } else { "is not on the PATH" }
 }
 
 fn usable(path: &Path) -> Result<PathBuf, DiscoverError> {
-    let program = path.to_owned();
-    match std::fs::metadata(path) {
-        Err(_) => Err(DiscoverError::NotFound { configured: Some(program) }),
+    // A child does not run where the agent was started, so the path must not depend on it.
+    let program = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match std::fs::metadata(&program) {
+        Err(_) => Err(DiscoverError::NotFound { program }),
         Ok(found) if !is_program(&found) => {
             Err(DiscoverError::NotExecutable { program, source: None })
         }
@@ -193,12 +196,13 @@ fn usable(path: &Path) -> Result<PathBuf, DiscoverError> {
     }
 }
 
-fn on_path() -> Result<PathBuf, DiscoverError> {
+fn on_path(name: &Path) -> Result<PathBuf, DiscoverError> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
-        .map(|dir| dir.join("restic"))
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
         .find(|program| std::fs::metadata(program).is_ok_and(|found| is_program(&found)))
-        .ok_or(DiscoverError::NotFound { configured: None })
+        .ok_or_else(|| DiscoverError::NotFound { program: name.to_owned() })
 }
 
 fn is_program(found: &std::fs::Metadata) -> bool {

@@ -11,7 +11,7 @@ use holdfast_protocol::message::log::Source;
 use nix::sys::signal::Signal;
 use tokio::process::{self, ChildStderr, ChildStdout, Command};
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::{
     Child, Control, Event, Patience,
@@ -145,13 +145,15 @@ impl<'a> Supervisor<'a> {
         const FLUSH_EVERY: Duration = Duration::from_millis(200);
         let wishes = terms.control.subscribe();
         let deadline = terms.limit.map(|limit| Instant::now() + limit);
+        let mut ticks = tokio::time::interval(FLUSH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             group,
             terms,
             reporter,
             listener,
             wishes,
-            ticks: tokio::time::interval(FLUSH_EVERY),
+            ticks,
             state: State::Running,
             deadline,
             stop: None,
@@ -254,8 +256,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn leader_ended(&mut self, status: ExitStatus) -> Exit {
-        // A helper that outlives restic keeps the pipes open; it gets this long and is then killed
-        // with the group.
+        // Helpers have no purpose without restic. What it wrote last is still in the pipes, and
+        // only a process that left the group can keep them open, which is not waited for long.
+        self.group.leader_ended();
         self.enter(State::Ended, Some(self.terms.patience.pipe_grace));
         Exit::from(status)
     }

@@ -10,7 +10,13 @@ use crate::{
     Access, Code, Control, Outcome, Restic,
     error::job_error,
     event::Reporter,
-    operation::{init, init::Created, snapshots, sources::Sources, unlock},
+    operation::{
+        init,
+        init::Created,
+        snapshots,
+        sources::{Sources, missing_error},
+        unlock,
+    },
     restic::{
         exit_code::Cause,
         session::{Report, Session},
@@ -165,8 +171,10 @@ impl<'a> Campaign<'a> {
 
     /// What the snapshot lacks.
     fn shortfall(&self, report: &Report) -> Option<JobError> {
-        if !self.sources.missing.is_empty() {
-            return Some(self.sources.missing_error());
+        let skipped = report.transcript.skipped().iter().map(String::as_str);
+        let missing: Vec<_> = self.sources.missing.iter().copied().chain(skipped).collect();
+        if !missing.is_empty() {
+            return Some(missing_error(&missing));
         }
         (report.cause == Cause::Partial).then(|| {
             let message = match report.transcript.unreadable() {
@@ -222,6 +230,9 @@ impl<'a> Campaign<'a> {
                 self.pause_between_tries().await;
             }
             Err(_) if self.session.control.is_cancelled() => return Err(Outcome::cancelled_idle()),
+            Err(error) if error.code == Code::PauseTooLong.as_str() => {
+                return Err(Outcome::cancelled(None, error));
+            }
             Err(error) => return Err(Outcome::failed(report.ended.exit.code(), error)),
         }
         Ok(())

@@ -8,7 +8,7 @@ use holdfast_protocol::message::job::JobError;
 use tokio::time::Instant;
 
 use crate::{
-    Code,
+    Code, Control,
     error::job_error,
     restic::{exit_code::Cause, session::Session},
 };
@@ -25,7 +25,7 @@ pub(crate) enum Created {
 /// # Errors
 /// `repository_init_failed`, or the plain cause when restic tells it (full, unreachable).
 pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Created, JobError> {
-    let _turn = wait_for_turn(url).await;
+    let _turn = wait_for_turn(url, session.control).await;
     let report = session.run_brief(&["init"]).await?;
     match report.cause {
         _ if report.ended.stop.is_some() => Err(report.error()),
@@ -46,16 +46,16 @@ pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Creat
 /// and the loser's key then opens nothing. The lock is on the nearest directory that exists, leaves
 /// no trace, and ends with the guard or the process. It is a courtesy: where it cannot be had
 /// (remote repositories, file systems without locks), init goes on without.
-async fn wait_for_turn(url: &str) -> Option<File> {
+async fn wait_for_turn(url: &str, control: &Control) -> Option<File> {
     const WAIT_MAX: Duration = Duration::from_secs(60);
     const LOOK_EVERY: Duration = Duration::from_millis(50);
     let directory = local_path(url)?.ancestors().find_map(|path| File::open(path).ok())?;
     let deadline = Instant::now() + WAIT_MAX;
     while let Err(TryLockError::WouldBlock) = directory.try_lock() {
-        if Instant::now() >= deadline {
+        let cancelled = tokio::time::timeout(LOOK_EVERY, control.cancelled()).await.is_ok();
+        if cancelled || Instant::now() >= deadline {
             return None;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
     Some(directory)
 }
@@ -73,8 +73,9 @@ mod tests {
     async fn only_one_job_at_a_time_has_the_turn() {
         let home = tempfile::tempdir().unwrap();
         let url = format!("local:{}/not/yet/there", home.path().display());
-        let first = wait_for_turn(&url).await.unwrap();
-        let second = tokio::spawn(async move { wait_for_turn(&url).await.is_some() });
+        let first = wait_for_turn(&url, &Control::new()).await.unwrap();
+        let second =
+            tokio::spawn(async move { wait_for_turn(&url, &Control::new()).await.is_some() });
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         drop(first);

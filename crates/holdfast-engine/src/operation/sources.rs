@@ -29,21 +29,21 @@ impl<'a> Sources<'a> {
             includes.iter().map(String::as_str).partition(|path| is_missing(path));
         let sources = Self { present, missing };
         if sources.present.is_empty() {
-            return Err(sources.missing_error());
+            return Err(missing_error(&sources.missing));
         }
         Ok(sources)
     }
+}
 
-    /// The error that names the missing paths.
-    pub(crate) fn missing_error(&self) -> JobError {
-        const NAMED_MAX: usize = 5;
-        let named: Vec<_> = self.missing.iter().take(NAMED_MAX).copied().collect();
-        let more = self.missing.len() - named.len();
-        let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let verb = if self.missing.len() == 1 { "does" } else { "do" };
-        let message = format!("{}{tail} {verb} not exist on this host.", named.join(", "));
-        job_error(Code::SourceMissing, message)
-    }
+/// The error that names missing paths.
+pub(crate) fn missing_error(missing: &[&str]) -> JobError {
+    const NAMED_MAX: usize = 5;
+    let named = &missing[..missing.len().min(NAMED_MAX)];
+    let more = missing.len() - named.len();
+    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let verb = if missing.len() == 1 { "does" } else { "do" };
+    let message = format!("{}{tail} {verb} not exist on this host.", named.join(", "));
+    job_error(Code::SourceMissing, message)
 }
 
 fn check(path: &str) -> Result<(), JobError> {

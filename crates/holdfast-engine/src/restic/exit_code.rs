@@ -21,6 +21,10 @@ pub(crate) enum Cause {
     WrongPassword,
     Unreachable,
     StorageFull,
+    /// None of the paths to back up exists.
+    SourcesMissing,
+    /// An exclude pattern cannot be understood.
+    InvalidPattern,
     /// Somebody sent SIGINT.
     Interrupted,
     /// Ended by this signal.
@@ -46,8 +50,9 @@ impl Cause {
 
     fn of_words(said: &str) -> Option<Self> {
         let said = said.to_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if has(&["signal interrupt received", "signal terminated received", "context canceled"]) {
+        let telling = telling(&said);
+        let has = |words: &[&str]| words.iter().any(|word| telling.contains(word));
+        if INTERRUPTED.iter().any(|words| said.contains(words)) {
             Some(Self::Interrupted)
         } else if has(&["no space left on device", "disk quota exceeded", "insufficient storage"]) {
             Some(Self::StorageFull)
@@ -57,6 +62,10 @@ impl Cause {
             Some(Self::Locked)
         } else if has(&["wrong password or no key found"]) {
             Some(Self::WrongPassword)
+        } else if has(&["directories/files do not exist"]) {
+            Some(Self::SourcesMissing)
+        } else if has(&["invalid pattern"]) {
+            Some(Self::InvalidPattern)
         } else if has(UNREACHABLE) {
             Some(Self::Unreachable)
         } else if has(&["unable to open config file"]) && has(ABSENT) {
@@ -68,6 +77,17 @@ impl Cause {
         }
     }
 }
+
+/// The lines in which restic says why it ends. The others may be about anything: a missing source
+/// next to a config file that cannot be read must not look like a missing repository.
+fn telling(said: &str) -> String {
+    let tells = |line: &&str| line.starts_with("fatal:") || line.starts_with("unable to ");
+    said.lines().filter(tells).collect::<Vec<_>>().join("\n")
+}
+
+/// Said by a restic that somebody told to end, wherever it was at the time.
+const INTERRUPTED: &[&str] =
+    &["signal interrupt received", "signal terminated received", "context canceled"];
 
 /// The backend could not be asked, so whether there is a repository is unknown. These come before
 /// [`ABSENT`]: creating a second repository is worse than failing once more.
@@ -131,9 +151,25 @@ mod tests {
 
     #[test]
     fn a_missing_source_is_not_a_missing_repository() {
-        let said =
-            "/src does not exist, skipping\nFatal: all target directories/files do not exist";
-        assert_eq!(Cause::of(Exit::Code(1), said), Cause::Failed(1));
+        let skipped = "/src does not exist, skipping\n";
+        for (said, cause) in [
+            ("Fatal: all target directories/files do not exist", Cause::SourcesMissing),
+            ("Fatal: all source directories/files do not exist", Cause::SourcesMissing),
+            ("Fatal: unable to open config file: something new", Cause::Unreachable),
+            ("Fatal: something new", Cause::Failed(1)),
+        ] {
+            assert_eq!(Cause::of(Exit::Code(1), &format!("{skipped}{said}")), cause, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_and_a_broken_pattern_are_told_apart_from_the_rest() {
+        for (said, cause) in [
+            ("Fatal: unable to save snapshot: write: no space left on device", Cause::StorageFull),
+            ("Fatal: --exclude: invalid pattern(s) provided:\n[", Cause::InvalidPattern),
+        ] {
+            assert_eq!(Cause::of(Exit::Code(1), said), cause, "{said}");
+        }
     }
 
     #[test]

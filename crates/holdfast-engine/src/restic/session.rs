@@ -130,6 +130,10 @@ impl Cause {
             }
             Self::Unreachable => (Code::RepositoryUnreachable, "The repository cannot be reached"),
             Self::StorageFull => (Code::StorageFull, "There is no space left"),
+            Self::SourcesMissing => (Code::SourceMissing, "None of the paths exists on this host"),
+            Self::InvalidPattern => {
+                (Code::InvalidConfiguration, "An exclude pattern cannot be understood")
+            }
             Self::Interrupted => (Code::Interrupted, "restic was interrupted from outside"),
             Self::Killed(signal) => {
                 return (Code::ResticKilled, format!("restic was killed by {}", name(signal)));

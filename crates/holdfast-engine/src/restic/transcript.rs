@@ -33,6 +33,8 @@ pub(crate) struct Transcript {
     /// Files that could not be read; `first_item` says why for the first of them.
     items: BTreeSet<String>,
     first_item: Option<String>,
+    /// Paths that vanished before restic came to them.
+    skipped: Vec<String>,
     snapshot_id: Option<String>,
     summary: Option<Payload>,
 }
@@ -48,6 +50,7 @@ impl Transcript {
             exit_error: None,
             items: BTreeSet::new(),
             first_item: None,
+            skipped: Vec::new(),
             snapshot_id: None,
             summary: None,
         }
@@ -91,6 +94,11 @@ impl Transcript {
         (self.items.len(), self.first_item.as_deref())
     }
 
+    /// Paths that did not exist for restic. Some versions end with 0 all the same.
+    pub(crate) fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
     fn heard_line(&mut self, stream: Source, line: Line, reporter: &mut Reporter) {
         match line {
             Line::Status(status) => {
@@ -103,7 +111,8 @@ impl Transcript {
                 self.summary = Payload::from_text(text).ok();
             }
             Line::Error(error) => {
-                let text = format!("{}: {}", error.item, error.reason());
+                let text = plain(&format!("{}: {}", error.item, error.reason()));
+                let text = self.redactor.redact(text);
                 self.unreadable_item(error.item, &text);
                 self.log(stream, &text, reporter);
             }
@@ -123,7 +132,7 @@ impl Transcript {
             self.items.insert(item);
         }
         self.first_item.get_or_insert_with(|| {
-            let mut text = plain(text);
+            let mut text = text.to_owned();
             truncate(&mut text, LINE_MAX);
             text
         });
@@ -132,6 +141,7 @@ impl Transcript {
     fn text(&mut self, stream: Source, text: &str, reporter: &mut Reporter) {
         const TAIL_LINES: usize = 40;
         if stream == Source::Stderr {
+            self.skipped_path(text);
             if self.tail.len() == TAIL_LINES {
                 self.tail.pop_front();
             }
@@ -140,6 +150,15 @@ impl Transcript {
             self.tail.push_back(line);
         }
         self.log(stream, text, reporter);
+    }
+
+    fn skipped_path(&mut self, text: &str) {
+        const SKIPPED_MAX: usize = 100;
+        if let Some(path) = text.strip_suffix(" does not exist, skipping")
+            && self.skipped.len() < SKIPPED_MAX
+        {
+            self.skipped.push(self.redactor.redact(path.to_owned()));
+        }
     }
 
     fn log(&self, stream: Source, text: &str, reporter: &mut Reporter) {

@@ -45,6 +45,7 @@ async fn every_version_ends_every_case_alike() {
         for (case, status, expected) in [
             ("ok", Status::Succeeded, ""),
             ("partial", Status::Partial, "source_unreadable"),
+            ("source_missing", Status::Partial, "source_missing"),
             ("wrong_password", Status::Failed, "wrong_password"),
             ("locked", Status::Failed, "repository_locked"),
             ("no_repository", Status::Failed, "repository_not_found"),
@@ -81,6 +82,7 @@ async fn errors_name_the_file_and_the_owner_of_a_lock() {
         for (case, words) in [
             ("partial", ["/proc/self/mem", "input/output error"]),
             ("locked", ["PID ", "host.example"]),
+            ("source_missing", ["/missing", "not exist on this host"]),
         ] {
             let message = backup(&version, case).await.0.error.unwrap().message;
             for word in words {

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use holdfast_engine::{Control, DiscoverError, Event, Patience, Reaped, Restic, reap_orphan};
 use holdfast_protocol::message::{config::Secret, job::Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
 use crate::support::{
@@ -145,6 +147,22 @@ async fn a_silent_grandchild_that_holds_the_pipes_is_killed() {
 }
 
 #[tokio::test]
+async fn a_process_that_left_the_group_with_the_pipes_is_not_waited_for() {
+    let place = Place::new();
+    let behaviour = format!(
+        "setsid sh -c 'echo $$ >\"$0\"; exec sleep 600' \"$here/deserter\" &\n\
+         until [ -s \"$here/deserter\" ]; do sleep 0.01; done; {SUMMARY}"
+    );
+    let restic = place.stub(&behaviour).await;
+    let start = Instant::now();
+    assert_eq!(run(&restic, &place).await.status, Status::Succeeded);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    let deserter = place.line_of("deserter").await.parse().unwrap();
+    assert!(process_state(deserter).is_some(), "it held the pipes all the time");
+    kill(Pid::from_raw(deserter.cast_signed()), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
 async fn a_restic_deaf_to_sigint_is_killed_and_its_lock_removed() {
     let place = Place::new();
     let behaviour = "[ $operation = backup ] || exit 0\n\
@@ -269,24 +287,28 @@ async fn restic_sees_only_the_environment_it_is_meant_to_see() {
 
 #[tokio::test]
 async fn secrets_in_restics_words_are_not_passed_on() {
-    let place = Place::new();
     let words =
         format!("cannot open with {PASSWORD} at http://joe:canary-url@host/ key canary-key");
-    let behaviour = format!(
+    let tells = format!(
         "echo '{words}' >&2; echo '{words}'\n\
-         echo '{{\"message_type\":\"error\",\"error\":{{\"message\":\"{words}\"}},\"item\":\"/x\"}}' >&2\n\
-         echo '{{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"Fatal: {words}\"}}' >&2\n\
-         exit 1"
+         echo '{{\"message_type\":\"error\",\"error\":{{\"message\":\"{words}\"}},\"item\":\"/x\"}}' >&2\n"
     );
-    let restic = place.stub(&behaviour).await;
-    let mut access = place.access();
-    access.url = Secret::new("rest:http://joe:canary-url@host/");
-    access.environment =
-        BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), Secret::new("canary-key"))]);
-    let (outcome, events) = Job::start(&restic, access, place.backup()).end().await;
-    let all = format!("{outcome:?} {events:?}");
-    assert!(all.contains("cannot open with (secret)"), "{all}");
-    assert!(!all.contains("canary"), "{all}");
+    let fatal = format!(
+        "echo '{{\"message_type\":\"exit_error\",\"code\":1,\"message\":\"{words}\"}}' >&2"
+    );
+    for behaviour in [format!("{tells}; {fatal}; exit 1"), format!("{tells}; {SUMMARY}; exit 3")] {
+        let place = Place::new();
+        let restic = place.stub(&behaviour.replace("\n;", "\n")).await;
+        let mut access = place.access();
+        access.url = Secret::new("rest:http://joe:canary-url@host/");
+        access.environment =
+            BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), Secret::new("canary-key"))]);
+        let (outcome, events) = Job::start(&restic, access, place.backup()).end().await;
+        let message = outcome.error.clone().unwrap().message;
+        assert!(message.contains("cannot open with (secret)"), "{message}");
+        let all = format!("{outcome:?} {events:?}");
+        assert!(!all.contains("canary"), "{all}");
+    }
 }
 
 #[tokio::test]
@@ -338,7 +360,10 @@ async fn discovery_says_what_is_wrong_in_one_sentence() {
     let place = Place::new();
     let missing = Restic::discover(Some(&place.path("no-restic"))).await.unwrap_err();
     assert!(matches!(missing, DiscoverError::NotFound { .. }));
+    assert!(missing.to_string().ends_with("/no-restic does not exist"), "{missing}");
     assert!(missing.action().contains("apt install restic"));
+    let nowhere = Restic::discover(Some("no-such-restic".as_ref())).await.unwrap_err();
+    assert_eq!(nowhere.to_string(), "restic was not found: no-such-restic is not on the PATH");
 
     let text = place.path("text");
     fs::write(&text, "not a program").unwrap();
