@@ -1,0 +1,87 @@
+//! Jobs: what was promised, done and reported.
+//!
+//! ```text
+//! journal ──▶ runner (one) ──▶ queue decides what may start
+//!                └─▶ one task per running job: plan ─▶ intent (synced) ─▶ restic ─▶ result (synced)
+//!                                                        └─ events ─▶ report ─▶ link
+//! ```
+//!
+//! The journal leads and the runner follows: commands and slots only change the journal, and the
+//! runner compares it with what runs. So a wish that comes while the runner is busy is never lost.
+
+mod backup;
+mod log;
+mod queue;
+mod recovery;
+mod report;
+mod runner;
+
+use std::sync::Arc;
+
+use holdfast_engine::{Access, Restic};
+use holdfast_link::{Client, StoreError};
+use holdfast_protocol::{
+    JobId, RepositoryId,
+    message::job::{Finished, JobError, Status},
+};
+use jiff::Timestamp;
+
+use crate::{config::Directory, state::State};
+pub use queue::Limits;
+pub use runner::Runner;
+
+/// What every job needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The agent's directory.
+    pub directory: Directory,
+    /// Where results go when the server should have them soon.
+    pub link: Client<State>,
+    /// The restic that does the work.
+    pub restic: Arc<Restic>,
+    /// The agent's durable memory.
+    pub state: Arc<State>,
+}
+
+impl Context {
+    /// How to reach a repository, for a run whose scratch files are named by `scratch`; `None` when
+    /// the configuration in force does not know it.
+    fn access(&self, repository: RepositoryId, scratch: &str) -> Option<Access> {
+        let settings = Arc::clone(&self.state.settings().borrow());
+        let repository = settings.repository(repository)?;
+        Some(Access {
+            url: repository.url.clone(),
+            password: repository.password.clone(),
+            environment: repository.environment.clone(),
+            cache_dir: self.directory.cache_dir(),
+            scratch_dir: self.directory.run_dir().join(scratch),
+        })
+    }
+
+    /// Ends a job that never ran.
+    async fn refuse(&self, job: JobId, error: JobError) -> Result<(), StoreError> {
+        tracing::warn!(job_id = %job, code = error.code, "job refused: {}", error.message);
+        self.state.finish(without_result(job, Status::Failed, error)).await.map(drop)
+    }
+}
+
+/// The end of a job that has nothing to show.
+fn without_result(job_id: JobId, status: Status, error: JobError) -> Finished {
+    Finished {
+        job_id,
+        status,
+        exit_code: None,
+        finished_at: Timestamp::now(),
+        snapshot_id: None,
+        stats: None,
+        error: Some(error),
+    }
+}
+
+/// An error for programs and people.
+pub(crate) fn job_error(code: &str, message: &str, action: &str) -> JobError {
+    JobError { code: code.to_owned(), message: message.to_owned(), action: action.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

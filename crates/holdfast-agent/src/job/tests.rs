@@ -1,0 +1,314 @@
+//! Jobs from the journal to the outbox, with a real restic.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use holdfast_link::{
+    ClientConfig, Credentials, CredentialsError, Host, Identity, Record, Store, Unsequenced,
+};
+use holdfast_protocol::{
+    Message, Payload,
+    message::{
+        command::{Cancel, Run},
+        config::{self, Secret},
+        job::Operation,
+        link::Facts,
+        snapshot,
+    },
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::*;
+
+/// More than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct NoServer;
+
+impl Credentials for NoServer {
+    async fn token(&self) -> Result<Secret, CredentialsError> {
+        Ok(Secret::new("token"))
+    }
+}
+
+impl Host for NoServer {
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn heartbeat(&self) -> Payload {
+        Payload::of(&())
+    }
+}
+
+/// An agent without a link: what it reports stays in the outbox.
+struct Bench {
+    dir: TempDir,
+    context: Context,
+    seq: u64,
+}
+
+impl Bench {
+    async fn new(restic: Option<&Path>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::create(&dir.path().join("data")).unwrap();
+        let state = Arc::new(State::open(&directory.state_path()).unwrap());
+        let identity = Identity { incarnation: state.incarnation(), boot: 1 };
+        let config = ClientConfig::new("http://127.0.0.1:9".parse().unwrap());
+        let link = Client::new(config, identity, Arc::clone(&state), NoServer, NoServer).unwrap();
+        let restic = Restic::discover(restic).await.expect("install restic to run this test");
+        let context = Context { directory, link, restic: Arc::new(restic), state };
+        let bench = Self { dir, context, seq: 0 };
+        bench.configure(1).await;
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn configure(&self, version: i64) {
+        let update = Message::ConfigUpdate(config::Update {
+            version,
+            host_name: "alpha".to_owned(),
+            repositories: vec![config::Repository {
+                id: repository(),
+                name: "main".to_owned(),
+                url: Secret::new(self.path("repository").to_string_lossy()),
+                password: Secret::new("canary-password"),
+                environment: std::collections::BTreeMap::new(),
+            }],
+            groups: vec![],
+        });
+        let message = Unsequenced {
+            class: update.class(),
+            key: String::new(),
+            ts: Timestamp::now(),
+            kind: update.kind().to_owned(),
+            payload: update.encode(),
+        };
+        self.context.state.receive(message).await.unwrap();
+    }
+
+    async fn command(&mut self, message: Message) {
+        self.seq += 1;
+        let record = Record {
+            seq: self.seq,
+            ts: Timestamp::now(),
+            kind: message.kind().to_owned(),
+            payload: message.encode(),
+        };
+        self.context.state.apply(vec![record]).await.unwrap();
+    }
+
+    async fn order(&mut self, number: u128, source: &Path, config_version: i64) -> JobId {
+        let run = Run {
+            job_id: JobId::from_uuid(Uuid::from_u128(number)),
+            operation: Operation::Backup,
+            repository_id: repository(),
+            config_version,
+            tag: "etc".to_owned(),
+            includes: vec![source.to_string_lossy().into_owned()],
+            excludes: vec![],
+        };
+        let job = run.job_id;
+        self.command(Message::CommandRun(run)).await;
+        job
+    }
+
+    fn source(&self) -> PathBuf {
+        let source = self.path("source");
+        fs::create_dir_all(&source).unwrap();
+        fs::write(source.join("file"), "content").unwrap();
+        source
+    }
+
+    fn start(&self, limits: Limits) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+        let stop = CancellationToken::new();
+        let runner = Runner::new(self.context.clone(), limits);
+        let run = runner.run(stop.clone());
+        (stop, tokio::spawn(async move { run.await.unwrap() }))
+    }
+
+    async fn records(&self, kind: &str) -> Vec<Payload> {
+        let records = self.context.state.load(0, 10_000).await.unwrap();
+        records.into_iter().filter(|record| record.kind == kind).map(|it| it.payload).collect()
+    }
+
+    async fn kinds(&self) -> Vec<String> {
+        let records = self.context.state.load(0, 10_000).await.unwrap();
+        records.into_iter().map(|record| record.kind).collect()
+    }
+
+    /// Waits for the `count`th record of `kind` and returns all of them.
+    async fn await_records(&self, kind: &str, count: usize) -> Vec<Payload> {
+        let enough = async {
+            loop {
+                let records = self.records(kind).await;
+                if records.len() >= count {
+                    return records;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = timeout(PATIENCE, enough).await;
+        match waited {
+            Ok(records) => records,
+            Err(_) => panic!("no {count} of {kind}, only {:?}", self.kinds().await),
+        }
+    }
+
+    async fn await_end(&self) -> Finished {
+        let records = self.await_records("job.finished", 1).await;
+        assert_eq!(records.len(), 1, "a job has one end");
+        records[0].parse().unwrap()
+    }
+
+    /// A restic that says it is one, and whose backups write `marker` and then do not end.
+    fn stuck_restic(&self) -> (PathBuf, PathBuf) {
+        let (program, marker) = (self.path("stuck-restic"), self.path("stuck"));
+        let script = format!(
+            "#!/bin/sh\ncase \" $* \" in\n*' version '*) echo 'restic 0.18.0 compiled with go';;\n\
+             *' backup '*) echo $$ > '{0}.new'; mv '{0}.new' '{0}'; exec sleep 600;;\nesac\n",
+            marker.display()
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        (program, marker)
+    }
+
+    async fn with_stuck_restic() -> (Self, PathBuf) {
+        let mut bench = Self::new(None).await;
+        let (program, marker) = bench.stuck_restic();
+        let restic = Restic::discover(Some(&program)).await.unwrap();
+        bench.context.restic = Arc::new(restic);
+        (bench, marker)
+    }
+}
+
+fn repository() -> RepositoryId {
+    RepositoryId::from_uuid(Uuid::from_u128(9))
+}
+
+async fn await_file(path: &Path) {
+    let there = async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, there).await.expect("the file should appear");
+}
+
+#[tokio::test]
+async fn a_command_becomes_a_snapshot_a_result_and_a_list() {
+    let mut bench = Bench::new(None).await;
+    let source = bench.source();
+    let job = bench.order(1, &source, 1).await;
+    let (stop, runner) = bench.start(Limits::default());
+    let end = bench.await_end().await;
+    assert_eq!(end.job_id, job);
+    assert_eq!(end.status, Status::Succeeded, "{:?}", end.error);
+    let reports = bench.await_records("snapshots.report", 1).await;
+    let report: snapshot::Report = reports[0].parse().unwrap();
+    assert!(report.last);
+    assert_eq!(report.snapshots.len(), 1);
+    assert_eq!(Some(&report.snapshots[0].id), end.snapshot_id.as_ref());
+    assert_eq!(report.snapshots[0].hostname, "alpha");
+    assert_eq!(report.snapshots[0].tags, ["etc"]);
+    stop.cancel();
+    runner.await.unwrap();
+    let story = ["config.applied", "command.result", "job.started", "job.finished"];
+    assert_eq!(bench.kinds().await[..4], story);
+    let left = fs::read_dir(bench.context.directory.run_dir()).unwrap().count();
+    assert_eq!(left, 0, "scratch files carry secrets and must go");
+}
+
+#[tokio::test]
+async fn a_job_waits_for_the_configuration_it_was_made_for() {
+    let mut bench = Bench::new(None).await;
+    let source = bench.source();
+    bench.order(1, &source, 2).await;
+    let (stop, runner) = bench.start(Limits::default());
+    bench.configure(2).await;
+    assert_eq!(bench.await_end().await.status, Status::Succeeded);
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_whose_configuration_never_comes_fails_with_a_sentence() {
+    let mut bench = Bench::new(None).await;
+    let source = bench.source();
+    bench.order(1, &source, 2).await;
+    let wait = Duration::from_millis(50);
+    let (stop, runner) = bench.start(Limits { config_wait: wait, ..Limits::default() });
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Failed);
+    assert_eq!(end.error.unwrap().code, "config_missing");
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_repository_the_host_may_not_use_fails_the_job_before_anything_runs() {
+    let mut bench = Bench::new(None).await;
+    let run = Run {
+        job_id: JobId::from_uuid(Uuid::from_u128(1)),
+        operation: Operation::Backup,
+        repository_id: RepositoryId::from_uuid(Uuid::from_u128(666)),
+        config_version: 1,
+        tag: "etc".to_owned(),
+        includes: vec!["/etc".to_owned()],
+        excludes: vec![],
+    };
+    bench.command(Message::CommandRun(run)).await;
+    let (stop, runner) = bench.start(Limits::default());
+    let end = bench.await_end().await;
+    assert_eq!(end.error.unwrap().code, "repository_unknown");
+    assert!(bench.records("job.started").await.is_empty());
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_job_is_cancelled_on_command() {
+    let (mut bench, marker) = Bench::with_stuck_restic().await;
+    let source = bench.source();
+    let job = bench.order(1, &source, 1).await;
+    let (stop, runner) = bench.start(Limits::default());
+    await_file(&marker).await;
+    bench.command(Message::CommandCancel(Cancel { job_id: job })).await;
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Cancelled);
+    assert_eq!(end.error.unwrap().code, "cancelled");
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn stopping_the_agent_ends_running_jobs_as_interrupted() {
+    let (mut bench, marker) = Bench::with_stuck_restic().await;
+    let source = bench.source();
+    bench.order(1, &source, 1).await;
+    let waiting = bench.order(2, &source, 1).await;
+    let (stop, runner) = bench.start(Limits::default());
+    await_file(&marker).await;
+    stop.cancel();
+    timeout(PATIENCE, runner).await.unwrap().unwrap();
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Interrupted);
+    assert_eq!(end.error.unwrap().code, "agent_shutdown");
+    let left = bench.context.state.active_jobs().await.unwrap();
+    assert_eq!(left.iter().map(crate::state::Entry::job_id).collect::<Vec<_>>(), [waiting]);
+}
