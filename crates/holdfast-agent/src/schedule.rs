@@ -36,7 +36,7 @@ pub async fn run(
     let mut marks = state.marks().await?;
     loop {
         let current = Arc::clone(&settings.borrow_and_update());
-        let pause = turn(&state, host, &current, &mut marks).await?;
+        let pause = turn(&state, host, &current, &mut marks, Timestamp::now()).await?;
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -47,18 +47,18 @@ pub async fn run(
     }
 }
 
-/// Fires what is due now and says how long to sleep.
+/// Fires what is due at `now` and says how long to sleep.
 async fn turn(
     state: &State,
     host: HostId,
     settings: &Settings,
     marks: &mut BTreeMap<ScheduleId, Mark>,
+    now: Timestamp,
 ) -> Result<Duration, StoreError> {
     // Without a configuration nobody knows what a source group is: a slot that fires now would be empty.
     let (Some(set), Some(_)) = (&settings.schedules, &settings.config) else {
         return Ok(LOOK_EVERY);
     };
-    let now = Timestamp::now();
     let settled = slots::settle(set, marks, now);
     if settled != *marks {
         state.replace_marks(settled.clone()).await?;
@@ -91,3 +91,6 @@ fn until_next(rule: &Rule, now: Timestamp) -> Duration {
     let wait = rule.next_after(now).map_or(SignedDuration::MAX, |next| next.duration_since(now));
     Duration::try_from(wait).unwrap_or(Duration::ZERO)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,8 @@ fn slots_survive_the_clock_changes() {
     let (berlin, london) = ("Europe/Berlin", "Europe/London");
     let spring = ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z");
     let autumn = ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z");
-    let table: &[(&str, &str, (&str, &str), &[&str])] = &[
+    type Case = (&'static str, &'static str, (&'static str, &'static str), &'static [&'static str]);
+    let table: &[Case] = &[
         // 02:30 does not exist: it runs once, when the gap ends.
         ("30 2 * * *", berlin, spring, &["29 03:00+02:00"]),
         // 02:30 comes twice: it runs once.
