@@ -22,12 +22,15 @@
 //!   cut off ends as `interrupted`.
 //! * A slot fires at most once, and after downtime at most one is made up for.
 
+pub mod agent;
 pub mod config;
 pub mod enrol;
 pub mod error;
 pub mod facts;
+pub mod job;
 pub mod schedule;
 pub mod state;
 
+pub use agent::{RunError, RunOptions, run};
 pub use config::{Directory, DirectoryError, Enrolment};
 pub use enrol::{EnrolError, EnrolOptions, enroll};

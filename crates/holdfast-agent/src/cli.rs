@@ -1,0 +1,244 @@
+//! The command line: parse, call, print.
+
+use std::{io::Read, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use holdfast_agent::{
+    Directory, EnrolOptions, RunOptions,
+    error::{Advice, report},
+};
+use holdfast_engine::Restic;
+use holdfast_protocol::message::config::Secret;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+/// The Holdfast agent: keeps this machine backed up.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-agent", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this machine a host of a server, with an enrolment token
+    Enroll(Enroll),
+    /// Run the agent until it is stopped
+    Run(Run),
+    /// Say which host this is and whether the agent runs and is connected
+    Status(StatusOf),
+}
+
+#[derive(Debug, Args)]
+struct Enroll {
+    /// The server's address, such as https://backup.example.com
+    #[arg(long, value_name = "URL")]
+    server: Url,
+    /// The enrolment token. Others on this machine may see it while the command runs
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        required_unless_present = "token_file",
+        conflicts_with = "token_file"
+    )]
+    token: Option<String>,
+    /// A file with the enrolment token; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The agent's directory
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
+    data: PathBuf,
+    /// Replace an enrolment that is there
+    #[arg(long)]
+    force: bool,
+    /// Allow an address with http on another machine: the token can be read on the way
+    #[arg(long)]
+    allow_plaintext: bool,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The agent's directory
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
+    data: PathBuf,
+    /// The restic to use, instead of the first on the PATH
+    #[arg(long, value_name = "PATH")]
+    restic: Option<PathBuf>,
+    /// How to write the log, which goes to standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Args)]
+struct StatusOf {
+    /// The agent's directory
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
+    data: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A failure that has its text for people already.
+pub(crate) struct Told(pub(crate) String);
+
+impl<E: Advice> From<E> for Told {
+    fn from(error: E) -> Self {
+        Self(report(&error))
+    }
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) async fn execute(self) -> Result<(), Told> {
+        match self.command {
+            Command::Enroll(args) => enroll(args).await,
+            Command::Run(args) => run(args).await,
+            Command::Status(args) => status(&args),
+        }
+    }
+}
+
+async fn enroll(args: Enroll) -> Result<(), Told> {
+    let token = token(args.token, args.token_file)?;
+    let options = EnrolOptions {
+        server: args.server,
+        token,
+        data: args.data,
+        allow_plaintext: args.allow_plaintext,
+        force: args.force,
+    };
+    let enrolment = holdfast_agent::enroll(&options).await?;
+    println!("enrolled as host {} of {}", enrolment.host_name, enrolment.server);
+    if let Err(error) = Restic::discover(None).await {
+        eprintln!("warning: {error}\n  what to do: {}", error.action());
+    }
+    println!("now run: holdfast-agent run --data {}", options.data.display());
+    Ok(())
+}
+
+/// The token, from wherever it was to come, without the line end that editors add.
+fn token(given: Option<String>, file: Option<PathBuf>) -> Result<Secret, Told> {
+    let text = match (given, file) {
+        (Some(text), _) => text,
+        (None, Some(path)) => read_token(&path)?,
+        (None, None) => String::new(),
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(told(
+            "the enrolment token is empty",
+            "give the token as the server printed it",
+        ));
+    }
+    Ok(Secret::new(text))
+}
+
+fn read_token(path: &std::path::Path) -> Result<String, Told> {
+    let mut text = String::new();
+    let outcome = if path.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    outcome.map_err(|error| {
+        let sentence = format!("the token file {} cannot be read: {error}", path.display());
+        told(&sentence, "check the path and the permissions")
+    })
+}
+
+fn told(sentence: &str, advice: &str) -> Told {
+    Told(format!("error: {sentence}\n  what to do: {advice}"))
+}
+
+async fn run(args: Run) -> Result<(), Told> {
+    start_log(args.log_format);
+    let stop = CancellationToken::new();
+    let again = stop_on_signals(stop.clone())?;
+    let options = RunOptions { data: args.data, restic: args.restic };
+    let agent = holdfast_agent::run(options, stop, |enrolment| {
+        println!("connected to {} as host {}", enrolment.server, enrolment.host_name);
+    });
+    tokio::select! {
+        biased;
+        outcome = agent => outcome.map_err(Told::from),
+        // Dropping the agent kills its restics; the journal tells the next start.
+        () = again.cancelled() => {
+            Err(told("stopped without waiting for running jobs", "they end as interrupted"))
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT cancels `stop`; a second one the token that is returned.
+fn stop_on_signals(stop: CancellationToken) -> Result<CancellationToken, Told> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| {
+            told(&format!("signals cannot be received: {error}"), "start the agent again")
+        })
+    };
+    let mut term = listen(SignalKind::terminate())?;
+    let mut int = listen(SignalKind::interrupt())?;
+    let again = CancellationToken::new();
+    let second = again.clone();
+    tokio::spawn(async move {
+        for token in [stop, second] {
+            tokio::select! {
+                _ = term.recv() => tracing::info!("SIGTERM received"),
+                _ = int.recv() => tracing::info!("SIGINT received"),
+            }
+            token.cancel();
+        }
+    });
+    Ok(again)
+}
+
+fn start_log(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // It fails only when there is a log already, and then there is one.
+    let _ = match format {
+        LogFormat::Text => {
+            log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
+fn status(args: &StatusOf) -> Result<(), Told> {
+    let directory = Directory::existing(&args.data);
+    let enrolment = directory.enrolment()?;
+    let running = directory.is_in_use();
+    let said = directory.status()?.filter(|_| running);
+    if args.json {
+        let answer = serde_json::json!({
+            "host_id": enrolment.host_id,
+            "host_name": enrolment.host_name,
+            "server": enrolment.server,
+            "running": running,
+            "connected": said.as_ref().is_some_and(|said| said.connected),
+            "last_error": said.as_ref().and_then(|said| said.last_error.clone()),
+            "restic_version": said.as_ref().map(|said| said.restic_version.clone()),
+        });
+        println!("{answer}");
+        return Ok(());
+    }
+    println!("host {} of {}", enrolment.host_name, enrolment.server);
+    match said {
+        None => println!("the agent is not running"),
+        Some(said) if said.connected => println!("running (process {}) and connected", said.pid),
+        Some(said) => {
+            let why = said.last_error.unwrap_or_else(|| "dialling".to_owned());
+            println!("running (process {}), not connected: {why}", said.pid);
+        }
+    }
+    Ok(())
+}
