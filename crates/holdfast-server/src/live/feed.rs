@@ -42,3 +42,32 @@ impl Subscription {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_its_snapshot_and_is_then_told_to_start_again() {
+        let (sender, receiver) = broadcast::channel(2);
+        let mut slow = Subscription::new("snapshot".into(), receiver);
+        for _ in 0..3 {
+            sender.send("update".into()).unwrap();
+        }
+        assert_eq!(slow.next().await.unwrap().as_str(), "snapshot");
+        assert_eq!(slow.next().await, Err(FeedEnd::Slow));
+    }
+
+    #[tokio::test]
+    async fn a_reader_learns_that_the_server_stops() {
+        let (sender, receiver) = broadcast::channel(2);
+        let mut reader = Subscription::new("snapshot".into(), receiver);
+        sender.send("update".into()).unwrap();
+        drop(sender);
+        assert_eq!(reader.next().await.unwrap().as_str(), "snapshot");
+        assert_eq!(reader.next().await.unwrap().as_str(), "update");
+        assert_eq!(reader.next().await, Err(FeedEnd::Stopped));
+    }
+}

@@ -101,6 +101,20 @@ impl Store {
         Ok(())
     }
 
+    /// How many records of a host could not be applied and were set aside.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn dead_letter_count(&self, host: HostId) -> Result<u64, Error> {
+        const PHASE: &str = "counting set-aside records";
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM dead_letters WHERE host_id = $1")
+            .bind(host.to_string())
+            .fetch_one(self.readers())
+            .await
+            .map_err(Error::database(PHASE))?;
+        Ok(count.try_into().unwrap_or(0))
+    }
+
     /// Writes down when these hosts were last heard.
     pub(crate) async fn note_seen(&self, seen: &[(HostId, Timestamp)]) -> Result<(), Error> {
         const PHASE: &str = "noting when hosts were heard";

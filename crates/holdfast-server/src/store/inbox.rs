@@ -8,6 +8,7 @@ use super::{
     Store, outbox,
     row::{Columns, int},
 };
+use crate::metrics;
 
 /// The durable half of one session of one host. A session that was fenced can read but not write.
 #[derive(Clone)]
@@ -74,9 +75,11 @@ impl holdfast_link::Store for HostStore {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Record>, holdfast_link::StoreError> {
-        outbox::load(self.store.readers(), self.host, after, limit)
+        let records = outbox::load(self.store.readers(), self.host, after, limit)
             .await
-            .map_err(failed("reading the outbox"))
+            .map_err(failed("reading the outbox"))?;
+        metrics::records_sent(records.len());
+        Ok(records)
     }
 
     async fn forget(&self, through: Seq) -> Result<(), holdfast_link::StoreError> {

@@ -1,0 +1,12 @@
+//! What a server is told when it starts.
+
+use std::path::PathBuf;
+
+/// The two things a server must know.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where everything is kept. Made, for the owner only, when it does not exist.
+    pub data_dir: PathBuf,
+    /// The address to listen on, such as `127.0.0.1:7400`; port 0 picks a free one.
+    pub listen: String,
+}

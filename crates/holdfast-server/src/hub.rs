@@ -1,0 +1,276 @@
+//! The hub: every live link, and everything that has to reach an agent.
+//!
+//! ```text
+//! API ──► Hub ──► Store      the change and its command, one transaction
+//!           │
+//!           └──► Registry ──► the host's session: wake up, something waits; or: here is your config
+//! ```
+//!
+//! Nothing is lost when a host is not connected: commands wait in its outbox, and configuration is
+//! sent at the start of every session.
+
+mod gate;
+mod reconcile;
+mod registry;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::ws::WebSocket;
+use holdfast_link::{CloseReason, ServeConfig, Unsequenced};
+use holdfast_protocol::{HostId, JobId, Message};
+use jiff::Timestamp;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    live::Live,
+    store::{Cancelled, Enrolled, Enrolment, Error, NewGroup, NewHost, NewSchedule, Store},
+};
+use gate::HostGate;
+use registry::Registry;
+
+/// The hub. A clone is another handle to the same one.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    live: Live,
+    registry: Registry,
+    config: ServeConfig,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How often it is written down when connected hosts were last heard. A server that dies forgets at
+/// most this much.
+const SEEN_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Hub {
+    /// A hub without links yet.
+    #[must_use]
+    pub fn new(store: Store, live: Live) -> Self {
+        let inner = Inner {
+            store,
+            live,
+            registry: Registry::default(),
+            config: ServeConfig::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Compares notes with the agents until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut reconciler = reconcile::Reconciler::default();
+        let mut seen = tokio::time::interval(SEEN_INTERVAL);
+        let bus = self.store().bus().clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = bus.heard() => reconciler.take(self.store(), self.live()).await,
+                _ = seen.tick() => self.note_seen().await,
+            }
+        }
+        self.note_seen().await;
+    }
+
+    /// Serves the link of `host` on a socket whose agent token has been checked, until it ends.
+    pub async fn serve(&self, host: HostId, socket: WebSocket) {
+        let gate = HostGate::new(self.clone(), host);
+        let stop = self.inner.stop.child_token();
+        let serve = holdfast_link::accept(socket, &gate, &self.inner.config, stop);
+        let ended = self.inner.tasks.track_future(serve).await;
+        tracing::info!(%host, reason = %ended, "link ended");
+    }
+
+    /// Adds a host and mints its enrolment token.
+    ///
+    /// # Errors
+    /// As [`Store::add_host`].
+    pub async fn add_host(&self, actor: &str, name: &str) -> Result<NewHost, Error> {
+        self.store().add_host(actor, name).await
+    }
+
+    /// Mints another enrolment token for a host.
+    ///
+    /// # Errors
+    /// As [`Store::renew_enrolment`].
+    pub async fn renew_enrolment(&self, actor: &str, host: HostId) -> Result<NewHost, Error> {
+        self.store().renew_enrolment(actor, host).await
+    }
+
+    /// Takes a host out of the fleet and closes its link.
+    ///
+    /// # Errors
+    /// As [`Store::remove_host`].
+    pub async fn remove_host(&self, actor: &str, host: HostId) -> Result<(), Error> {
+        self.store().remove_host(actor, host).await?;
+        self.inner.registry.close(host, CloseReason::Revoked);
+        Ok(())
+    }
+
+    /// Trades an enrolment token for an agent token. A link that the host's former agent still has
+    /// is closed.
+    ///
+    /// # Errors
+    /// As [`Store::enrol`].
+    pub async fn enrol(&self, enrolment: &Enrolment) -> Result<Enrolled, Error> {
+        let enrolled = self.store().enrol(enrolment).await?;
+        self.inner.registry.close(enrolled.host_id, CloseReason::Revoked);
+        Ok(enrolled)
+    }
+
+    /// Adds a source group and tells the agent.
+    ///
+    /// # Errors
+    /// As [`Store::add_group`].
+    pub async fn add_group(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &NewGroup,
+    ) -> Result<(), Error> {
+        self.store().add_group(actor, host, group).await?;
+        self.push_config(host).await;
+        Ok(())
+    }
+
+    /// Removes a source group and tells the agent.
+    ///
+    /// # Errors
+    /// As [`Store::remove_group`].
+    pub async fn remove_group(&self, actor: &str, host: HostId, name: &str) -> Result<(), Error> {
+        self.store().remove_group(actor, host, name).await?;
+        self.push_config(host).await;
+        Ok(())
+    }
+
+    /// Sets the schedule of a source group and tells the agent.
+    ///
+    /// # Errors
+    /// As [`Store::set_schedule`].
+    pub async fn set_schedule(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &str,
+        schedule: &NewSchedule,
+    ) -> Result<(), Error> {
+        self.store().set_schedule(actor, host, group, schedule).await?;
+        self.push_config(host).await;
+        Ok(())
+    }
+
+    /// Removes the schedule of a source group and tells the agent.
+    ///
+    /// # Errors
+    /// As [`Store::remove_schedule`].
+    pub async fn remove_schedule(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &str,
+    ) -> Result<(), Error> {
+        self.store().remove_schedule(actor, host, group).await?;
+        self.push_config(host).await;
+        Ok(())
+    }
+
+    /// Orders a backup of a source group. The agent may be away: the command waits for it.
+    ///
+    /// # Errors
+    /// As [`Store::create_backup`].
+    pub async fn run_backup(&self, actor: &str, host: HostId, group: &str) -> Result<JobId, Error> {
+        let job = self.store().create_backup(actor, host, group).await?;
+        self.inner.registry.wake(host);
+        Ok(job)
+    }
+
+    /// Asks for a job's end.
+    ///
+    /// # Errors
+    /// As [`Store::cancel_job`].
+    pub async fn cancel(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        if let Cancelled::Asked { host } = self.store().cancel_job(actor, job).await? {
+            self.inner.registry.wake(host);
+        }
+        Ok(())
+    }
+
+    /// Asks for a job to be paused.
+    ///
+    /// # Errors
+    /// As [`Store::pause_job`].
+    pub async fn pause(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        let host = self.store().pause_job(actor, job).await?;
+        self.inner.registry.wake(host);
+        Ok(())
+    }
+
+    /// Asks for a paused job to go on.
+    ///
+    /// # Errors
+    /// As [`Store::resume_job`].
+    pub async fn resume(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        let host = self.store().resume_job(actor, job).await?;
+        self.inner.registry.wake(host);
+        Ok(())
+    }
+
+    /// Sends all agents away, each to come back at a moment of its own, and waits until their links
+    /// are closed.
+    pub async fn drain(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Sends a connected host its configuration as it is now. A host that is away gets it with its
+    /// next session.
+    async fn push_config(&self, host: HostId) {
+        if !self.inner.registry.is_connected(host) {
+            return;
+        }
+        match self.store().config_messages(host).await {
+            Ok((_, messages)) => {
+                for message in &messages {
+                    self.inner.registry.send(host, &state(message));
+                }
+            }
+            Err(error) => tracing::error!(%host, %error, "the agent misses a configuration"),
+        }
+    }
+
+    async fn note_seen(&self) {
+        let seen = self.live().last_heard();
+        if seen.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store().note_seen(&seen).await {
+            tracing::warn!(%error, "it was not noted when hosts were last heard");
+        }
+    }
+
+    fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    fn live(&self) -> &Live {
+        &self.inner.live
+    }
+}
+
+/// A state as the link carries it: of each kind only the newest counts.
+fn state(message: &Message) -> Unsequenced {
+    Unsequenced {
+        class: message.class(),
+        key: String::new(),
+        ts: Timestamp::now(),
+        kind: message.kind().to_owned(),
+        payload: message.encode(),
+    }
+}

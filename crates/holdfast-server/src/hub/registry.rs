@@ -1,0 +1,68 @@
+//! Which host has which live session. At most one each: the one with the highest epoch.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use holdfast_link::{CloseReason, Mailbox, Unsequenced};
+use holdfast_protocol::{HostId, SessionId};
+
+#[derive(Default)]
+pub(super) struct Registry {
+    mailboxes: Mutex<BTreeMap<HostId, Mailbox>>,
+}
+
+impl Registry {
+    /// Puts a session in its host's place; whether it is the one that stays.
+    ///
+    /// The older session loses even when it is the healthier one. Two live sessions of one agent
+    /// could run a command twice; a wrong loser costs one redial.
+    pub(super) fn open(&self, host: HostId, mailbox: Mailbox) -> bool {
+        let mut mailboxes = self.lock();
+        if mailboxes.get(&host).is_some_and(|other| other.epoch() > mailbox.epoch()) {
+            mailbox.close(CloseReason::Fenced);
+            return false;
+        }
+        if let Some(older) = mailboxes.insert(host, mailbox) {
+            older.close(CloseReason::Fenced);
+        }
+        true
+    }
+
+    /// Takes a session out that has ended; whether it still was its host's.
+    pub(super) fn closed(&self, host: HostId, session: SessionId) -> bool {
+        let mut mailboxes = self.lock();
+        let current = mailboxes.get(&host).is_some_and(|mailbox| mailbox.session_id() == session);
+        if current {
+            mailboxes.remove(&host);
+        }
+        current
+    }
+
+    pub(super) fn is_connected(&self, host: HostId) -> bool {
+        self.lock().contains_key(&host)
+    }
+
+    pub(super) fn wake(&self, host: HostId) {
+        if let Some(mailbox) = self.lock().get(&host) {
+            mailbox.wake();
+        }
+    }
+
+    pub(super) fn send(&self, host: HostId, message: &Unsequenced) {
+        if let Some(mailbox) = self.lock().get(&host) {
+            mailbox.send(message.clone());
+        }
+    }
+
+    pub(super) fn close(&self, host: HostId, reason: CloseReason) {
+        if let Some(mailbox) = self.lock().get(&host) {
+            mailbox.close(reason);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<HostId, Mailbox>> {
+        self.mailboxes.lock().expect("nothing panics while holding it")
+    }
+}

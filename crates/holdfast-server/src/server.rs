@@ -1,0 +1,185 @@
+//! Running it all: open the store, listen, serve, and stop without losing anything.
+//!
+//! Stopping has an order. First the health page says so, while requests are still answered; the
+//! agents are sent away, spread over time; then requests under way may finish; last the store is
+//! closed. All of it takes five seconds at most.
+
+mod accept;
+
+use std::{
+    fs::{File, TryLockError},
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{self, AppState},
+    config::ServerConfig,
+    hub::Hub,
+    live::Live,
+    metrics,
+    store::{Error, OpenError, Store},
+};
+
+/// Why a server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The data directory or the database cannot be used.
+    #[error(transparent)]
+    Open(OpenError),
+    /// Another server has the data directory.
+    #[error("another Holdfast server already uses the data directory {}", path.display())]
+    AlreadyRunning {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    Lock {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The fleet could not be read.
+    #[error("cannot read the fleet from the database")]
+    Load {
+        /// Why.
+        #[source]
+        source: Error,
+    },
+    /// Somebody else has the address.
+    #[error("the address {listen} is already in use")]
+    AddressInUse {
+        /// The address.
+        listen: String,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// The address.
+        listen: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ServerError {
+    /// What to do about it, in one sentence.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Open(error) => error.action(),
+            Self::AlreadyRunning { .. } => "Stop that server first, or choose another directory.",
+            Self::Lock { .. } => "Choose a directory that this user may write to.",
+            Self::Load { source } => source.action(),
+            Self::AddressInUse { .. } => {
+                "Choose another port with --listen, or stop the program that has this one."
+            }
+            Self::Listen { .. } => {
+                "Give an address of this machine with a port, such as 127.0.0.1:7400."
+            }
+        }
+    }
+}
+
+/// How long agents and requests have to finish when the server stops.
+const LINKS_DRAIN_MAX: Duration = Duration::from_secs(2);
+const REQUESTS_DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Runs a server until `stop` is cancelled. `on_ready` is called once, with the address it listens
+/// on, when it answers requests.
+///
+/// # Errors
+/// [`ServerError`], before `on_ready` was called.
+///
+/// # Cancel safety
+/// Not safe: dropped early, links and requests are cut off. Cancel `stop` instead.
+pub async fn run(
+    config: ServerConfig,
+    stop: CancellationToken,
+    on_ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServerError> {
+    metrics::install();
+    let store = Store::open(&config.data_dir).await.map_err(ServerError::Open)?;
+    let _lock = lock(&config.data_dir)?;
+    let live = Live::load(store.clone()).await.map_err(|source| ServerError::Load { source })?;
+    let hub = Hub::new(store.clone(), live.clone());
+    let (listener, address) = listen(&config.listen).await?;
+
+    let helpers = Background::spawn(&live, &hub);
+    let state = AppState { store: store.clone(), hub: hub.clone(), live, stop: stop.clone() };
+    let front = accept::Front::spawn(listener, api::router(state));
+    on_ready(address);
+    stop.cancelled().await;
+
+    tracing::info!("stopping");
+    within(LINKS_DRAIN_MAX, "links", hub.drain()).await;
+    within(REQUESTS_DRAIN_MAX, "requests", front.finish()).await;
+    helpers.finish().await;
+    store.close().await;
+    Ok(())
+}
+
+/// One server per data directory. The lock goes with the file handle, so a crash frees it.
+fn lock(dir: &Path) -> Result<File, ServerError> {
+    let refused = |source| ServerError::Lock { path: dir.to_owned(), source };
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("server.lock"))
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServerError::AlreadyRunning { path: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}
+
+async fn listen(listen: &str) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let refused = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AddrInUse => ServerError::AddressInUse { listen: listen.to_owned() },
+        _ => ServerError::Listen { listen: listen.to_owned(), source },
+    };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
+}
+
+/// The tasks that keep what is shown up to date. They outlive the links, so that the end of each is
+/// still noted.
+struct Background {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Background {
+    fn spawn(live: &Live, hub: &Hub) -> Self {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(live.clone().run(stop.clone()));
+        tasks.spawn(hub.clone().run(stop.clone()));
+        tasks.spawn(metrics::run_upkeep(stop.clone()));
+        Self { stop, tasks }
+    }
+
+    async fn finish(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn within(limit: Duration, what: &str, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, work).await.is_err() {
+        tracing::warn!(what, "not all could finish before the server stopped");
+    }
+}
