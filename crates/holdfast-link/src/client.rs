@@ -377,7 +377,7 @@ impl<S> Shared<S> {
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// [`Credentials`] behind a pointer.
-trait AnyCredentials: Send + Sync {
+pub(crate) trait AnyCredentials: Send + Sync {
     fn token(&self) -> Boxed<'_, Result<Secret, CredentialsError>>;
 }
 

@@ -57,7 +57,8 @@ pub trait Gate: Send + Sync {
     ) -> impl Future<Output = Result<Admission<Self::Store>, Reject>> + Send;
 
     /// The session is live from now on. The place to close an older one, with
-    /// [`CloseReason::Fenced`].
+    /// [`CloseReason::Fenced`], and to send again a state that has changed since `admit`. Records
+    /// appended meanwhile are found without being told.
     fn opened(&self, mailbox: Mailbox) -> impl Future<Output = ()> + Send;
 
     /// A session that was opened has ended; its store work is finished.
@@ -237,6 +238,9 @@ async fn converse<G: Gate>(
     }
     driver.handle(Event::Admitted(Box::new(admitted)));
     gate.opened(mailbox.clone()).await;
+    // What was appended after the positions were read and before the hub knew this mailbox had
+    // nobody to wake.
+    mailbox.wake();
     let ended = live::run(&mut driver, stop).await;
     drain::finish(driver).await;
     drop(open);

@@ -357,7 +357,7 @@ impl Session {
             self.drain.map(|drain| drain.deadline),
             // What only waits for the wire needs no clock: the wire says when it is free.
             self.inbox.ack_due().filter(|_| idle),
-            self.lanes.progress_deadline(&self.pace).filter(|_| idle),
+            self.lanes.progress_deadline(&self.pace).filter(|_| idle && self.starts_new()),
         ]
         .into_iter()
         .flatten()
@@ -375,7 +375,7 @@ impl Session {
             Event::Heartbeat { ts, payload } => self.handle_heartbeat(ts, payload),
             Event::Loaded { after, records } => self.handle_loaded(after, records),
             Event::Lost(loss) => self.handle_lost(loss),
-            Event::Received => self.handle_received(),
+            Event::Received => self.inbox.delivered(),
             Event::Refused(reject) => self.refuse(reject),
             Event::Send(message) => self.lanes.push(message),
             Event::Skipped => self.inbox.skipped(),
@@ -472,14 +472,6 @@ impl Session {
         if self.drain.is_some() {
             self.inbox.hurry(self.now);
         }
-    }
-
-    fn handle_received(&mut self) {
-        if !self.wants_input() {
-            // Reading was held up on our account.
-            self.liveness.heard(self.now);
-        }
-        self.inbox.delivered();
     }
 
     fn handle_loaded(&mut self, after: Seq, records: Vec<Record>) {
@@ -657,16 +649,26 @@ impl Session {
         if let Some(batch) = self.inbox.poll_apply() {
             return Some(Action::Apply(batch));
         }
-        if let Some(message) = self.inbox.poll_delivery() {
+        if let Some(message) = self.poll_delivery() {
             return Some(Action::Receive(message));
         }
         if let Some(through) = self.outbox.poll_forget() {
             return Some(Action::Forget { through });
         }
-        if !self.sends_records() {
+        if !self.starts_new() {
             return None;
         }
         self.outbox.poll_load().map(|(after, limit)| Action::Load { after, limit })
+    }
+
+    fn poll_delivery(&mut self) -> Option<Unsequenced> {
+        let held_up = !self.wants_input();
+        let message = self.inbox.poll_delivery()?;
+        if held_up {
+            // Reading was held up on our account; the peer's silence counts from now.
+            self.liveness.heard(self.now);
+        }
+        Some(message)
     }
 
     /// Both ends know each other's positions.
@@ -675,7 +677,7 @@ impl Session {
     }
 
     /// A side that was asked to leave, or has asked the other to, starts nothing new.
-    fn sends_records(&self) -> bool {
+    fn starts_new(&self) -> bool {
         match self.drain.map(|drain| drain.why) {
             None | Some(Why::Leaving) => true,
             Some(Why::Asked { .. } | Why::Waiting { .. }) => false,

@@ -40,11 +40,15 @@ impl<S: Store> Shared<S> {
     pub(super) async fn attempt(&self, retry: &mut Retry, stop: &CancellationToken) -> Attempt {
         self.enter(LinkState::Dialing, "due", |_| {});
         self.tell(LinkEvent::Dialing);
-        let token = match self.token(retry).await {
+        let dial_max = self.config.dial_max;
+        let token = match dial::ask(&*self.credentials, dial_max, stop).await {
+            Some(answer) => answer.or_else(|error| last_good(retry, error)),
+            None => return Attempt::Stopped,
+        };
+        let token = match token {
             Ok(token) => token,
             Err(error) => return Attempt::NoToken(error),
         };
-        let dial_max = self.config.dial_max;
         let dialled = dial::run(&*self.dialer, &self.server, &token, dial_max, stop);
         let transport = match dialled.await {
             Some(Ok(transport)) => transport,
@@ -54,20 +58,6 @@ impl<S: Store> Shared<S> {
         retry.good_token = Some(token);
         self.enter(LinkState::Handshaking, "connected", |_| {});
         self.converse(transport, retry, stop).await
-    }
-
-    async fn token(&self, retry: &Retry) -> Result<Secret, CredentialsError> {
-        let error = match self.credentials.token().await {
-            Ok(token) => return Ok(token),
-            Err(error) => error,
-        };
-        match &retry.good_token {
-            Some(token) => {
-                tracing::warn!(%error, "using the last token that worked");
-                Ok(token.clone())
-            }
-            None => Err(error),
-        }
     }
 
     async fn converse(
@@ -148,6 +138,17 @@ impl<S: Store> Shared<S> {
         let at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
         self.enter(LinkState::Waiting, "backoff", |status| status.retry_at = Some(at));
         self.tell(LinkEvent::RetryingAt { at, delay });
+    }
+}
+
+/// A source that fails for a moment must not cost the link a token that still works.
+fn last_good(retry: &Retry, error: CredentialsError) -> Result<Secret, CredentialsError> {
+    match &retry.good_token {
+        Some(token) => {
+            tracing::warn!(%error, "using the last token that worked");
+            Ok(token.clone())
+        }
+        None => Err(error),
     }
 }
 

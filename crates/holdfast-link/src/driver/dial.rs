@@ -1,11 +1,35 @@
-//! Asking for the token and opening the connection.
+//! Asking for the token, then opening the connection.
 
 use std::time::Duration;
 
 use holdfast_protocol::message::config::Secret;
 use tokio_util::sync::CancellationToken;
 
-use crate::{client::AnyDial, dial::DialError, transport::Transport};
+use crate::{
+    client::{AnyCredentials, AnyDial, CredentialsError},
+    dial::DialError,
+    transport::Transport,
+};
+
+/// Asks for the token once. `None` when the client was stopped meanwhile.
+///
+/// # Cancel safety
+/// Safe: the question is given up.
+pub(crate) async fn ask(
+    credentials: &dyn AnyCredentials,
+    ask_max: Duration,
+    stop: &CancellationToken,
+) -> Option<Result<Secret, CredentialsError>> {
+    // Order: leaving, the answer, what has taken too long.
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        answer = credentials.token() => Some(answer),
+        () = tokio::time::sleep(ask_max) => {
+            Some(Err(CredentialsError::new(format!("no answer within {ask_max:.0?}"))))
+        }
+    }
+}
 
 /// Dials once. `None` when the client was stopped meanwhile.
 ///

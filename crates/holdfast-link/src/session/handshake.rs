@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_protocol::{
-    Envelope, PROTOCOL_VERSION, Payload,
+    Envelope, PROTOCOL_VERSION, Payload, Seq,
     message::link::{HELLO, Hello, REJECT, Reject, WELCOME, Welcome},
 };
 use serde::de::DeserializeOwned;
@@ -32,8 +32,16 @@ impl Session {
     /// A frame before the session is live.
     pub(super) fn handle_greeting(&mut self, frame: &Envelope) -> Result<(), Violation> {
         match (self.role, frame.kind.as_str()) {
-            (Role::Server, HELLO) if self.hello.is_none() => self.take_hello(parse(frame, HELLO)?),
-            (Role::Agent, WELCOME) => self.take_welcome(&parse(frame, WELCOME)?),
+            (Role::Server, HELLO) if self.hello.is_none() => {
+                let hello: Hello = parse(frame, HELLO)?;
+                check(&[hello.received, hello.oldest], HELLO)?;
+                self.take_hello(hello);
+            }
+            (Role::Agent, WELCOME) => {
+                let welcome: Welcome = parse(frame, WELCOME)?;
+                check(&[welcome.received, welcome.oldest], WELCOME)?;
+                self.take_welcome(&welcome);
+            }
             (Role::Agent, REJECT) => self.take_reject(parse(frame, REJECT)?),
             _ => return Err(Violation::OutOfTurn { kind: short(&frame.kind) }),
         }
@@ -139,6 +147,17 @@ impl Session {
         self.greeting.push_back(Frame::control(REJECT, Some(Payload::of(&reject))));
         self.finish_after_writing(ended, close_code::REJECTED);
     }
+}
+
+/// No stream gets this far; a peer that says so wants to break our arithmetic, or that of a database
+/// whose integers have a sign.
+const SEQ_MAX: Seq = i64::MAX as Seq;
+
+fn check(positions: &[Seq], kind: &'static str) -> Result<(), Violation> {
+    if positions.iter().any(|position| *position >= SEQ_MAX) {
+        return Err(Violation::Malformed { kind });
+    }
+    Ok(())
 }
 
 /// Reads the body of one of the link's own words.

@@ -103,7 +103,7 @@ impl Inbox {
             self.ack_due = Some(now);
             return Ok(Offer::Duplicate);
         }
-        if record.seq > self.accepted + 1 {
+        if record.seq > self.next() {
             let ask = self.expected_at.is_none_or(|asked| now - asked >= EXPECT_INTERVAL);
             self.expected_at = if ask { Some(now) } else { self.expected_at };
             return Ok(Offer::Early { ask });
@@ -126,7 +126,7 @@ impl Inbox {
 
     /// The position the peer is to send next.
     pub(super) fn next(&self) -> Seq {
-        self.accepted + 1
+        self.accepted.saturating_add(1)
     }
 
     pub(super) fn received(&self) -> Seq {

@@ -10,6 +10,11 @@ use crate::{
     store::{Positions, Record},
 };
 
+/// Requests for records that the peer has acknowledged already. A few may be echoes of a middle box
+/// that repeats frames; more mean that the peer has lost records in mid-session, which only a new
+/// handshake sorts out.
+const STALE_REQUESTS_MAX: u32 = 8;
+
 /// Records asked for at a time. Few enough that a backlog of large ones stays small in memory.
 const LOAD_MAX: usize = 64;
 
@@ -34,6 +39,7 @@ pub(super) struct Outbox {
     more: bool,
     forgotten: Seq,
     forgetting: Option<Seq>,
+    stale_requests: u32,
     /// When the peer last took something, or the first record took off.
     moved_at: Moment,
 }
@@ -58,6 +64,7 @@ impl Outbox {
             more: false,
             forgotten: 0,
             forgetting: None,
+            stale_requests: 0,
             moved_at: Moment::ORIGIN,
         }
     }
@@ -161,10 +168,12 @@ impl Outbox {
 
     /// The peer wants `next` next: everything from there on is sent again.
     pub(super) fn rewind(&mut self, next: Seq) -> Result<(), Violation> {
-        if next <= self.acked || next > self.sent_max + 1 {
+        let stale = next <= self.acked;
+        self.stale_requests += u32::from(stale);
+        if next > self.sent_max + 1 || self.stale_requests > STALE_REQUESTS_MAX {
             return Err(Violation::ExpectOutOfRange { next });
         }
-        if next <= self.sent {
+        if !stale && next <= self.sent {
             self.send_again_from(next);
         }
         Ok(())

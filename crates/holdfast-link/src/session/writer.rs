@@ -6,7 +6,7 @@ use holdfast_protocol::{
     message::link::{ACK, EXPECT, Expect, PING, PONG, Ping},
 };
 
-use super::{Action, Frame, Notice, Phase, Session, overflow::ENVELOPE_BYTES_MAX};
+use super::{Action, Frame, Notice, Session, overflow::ENVELOPE_BYTES_MAX};
 use crate::store::Record;
 
 /// Records in a row before something else gets a turn.
@@ -99,7 +99,7 @@ impl Session {
     }
 
     fn next_record(&mut self) -> Option<Frame> {
-        if !self.sends_records() {
+        if !self.starts_new() {
             return None;
         }
         let record = self.outbox.take(self.now)?;
@@ -112,7 +112,7 @@ impl Session {
     }
 
     fn next_in_turn(&mut self) -> Option<Frame> {
-        if !matches!(self.phase, Phase::Live) && !self.sends_records() {
+        if !self.starts_new() {
             return None;
         }
         (0..3).find_map(|_| {
