@@ -13,6 +13,8 @@ pub enum Code {
     InvalidConfiguration,
     /// A pause lasted longer than restic's lock is safe.
     PauseTooLong,
+    /// The repository's key and config do not belong together.
+    RepositoryDamaged,
     /// The repository could not be created.
     RepositoryInitFailed,
     /// Somebody else holds a lock.
@@ -52,6 +54,7 @@ impl Code {
             Self::Interrupted => "interrupted",
             Self::InvalidConfiguration => "invalid_configuration",
             Self::PauseTooLong => "pause_too_long",
+            Self::RepositoryDamaged => "repository_damaged",
             Self::RepositoryInitFailed => "repository_init_failed",
             Self::RepositoryLocked => "repository_locked",
             Self::RepositoryNotFound => "repository_not_found",
@@ -82,6 +85,9 @@ impl Code {
             }
             Self::PauseTooLong => {
                 "Start the job again; what was already uploaded is not uploaded twice."
+            }
+            Self::RepositoryDamaged => {
+                "If the repository is new, two hosts created it at the same time: delete it and start one backup first; otherwise run `restic check`."
             }
             Self::RepositoryInitFailed => {
                 "Check that the location may be written and has space, then start the job again."

@@ -221,19 +221,19 @@ impl<'a> Campaign<'a> {
             return Err(failed(report));
         }
         self.inits += 1;
+        let exit_code = report.ended.exit.code();
         match init::within(&mut self.session, self.access.url.expose()).await {
             Ok(Created::ByUs) => {
                 self.session.reporter.remark("the repository did not exist and was created");
+            }
+            Ok(Created::BySomebodyElse) if self.inits == INITS_MAX => {
+                return Err(Outcome::failed(exit_code, init::half_made()));
             }
             Ok(Created::BySomebodyElse) => {
                 self.session.reporter.remark("the repository is being created by somebody else");
                 self.pause_between_tries().await;
             }
-            Err(_) if self.session.control.is_cancelled() => return Err(Outcome::cancelled_idle()),
-            Err(error) if error.code == Code::PauseTooLong.as_str() => {
-                return Err(Outcome::cancelled(None, error));
-            }
-            Err(error) => return Err(Outcome::failed(report.ended.exit.code(), error)),
+            Err(error) => return Err(Outcome::failed(exit_code, error)),
         }
         Ok(())
     }

@@ -1,6 +1,15 @@
-//! `restic init`, guarded against two jobs of one machine doing it at the same time.
+//! `restic init`, guarded against what would make a repository that nobody can open.
+//!
+//! `init` first looks for a config file, then writes a key and then the config, all of it at its own
+//! pace. Two at once each write a key, one config wins, and the other key opens the repository for
+//! nothing: that repository is broken, in every version up to 0.19.1 at least. The same happens
+//! after an `init` that was broken off between key and config. So within one machine only one job
+//! has the turn, the command is never broken off, and a directory that already has keys is left
+//! alone. Between machines that share a remote repository the control plane has to see to it that
+//! only one backup comes first.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,10 +22,11 @@ use crate::{
     restic::{exit_code::Cause, session::Session},
 };
 
-/// What `init` found.
+/// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Created {
     ByUs,
+    /// There is one by now, or the beginnings of one.
     BySomebodyElse,
 }
 
@@ -25,8 +35,15 @@ pub(crate) enum Created {
 /// # Errors
 /// `repository_init_failed`, or the plain cause when restic tells it (full, unreachable).
 pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Created, JobError> {
-    let _turn = wait_for_turn(url, session.control).await;
-    let report = session.run_brief(&["init"]).await?;
+    let place = local_path(url);
+    let _turn = match place {
+        Some(place) => wait_for_turn(place, session.control).await,
+        None => None,
+    };
+    if place.is_some_and(has_keys) {
+        return Ok(Created::BySomebodyElse);
+    }
+    let report = session.run_undisturbed(&["init"]).await?;
     match report.cause {
         _ if report.ended.stop.is_some() => Err(report.error()),
         Cause::Complete => Ok(Created::ByUs),
@@ -40,16 +57,32 @@ pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Creat
     }
 }
 
+/// The error of a place that has the beginnings of a repository and never gets the rest.
+pub(crate) fn half_made() -> JobError {
+    JobError {
+        code: Code::RepositoryInitFailed.as_str().to_owned(),
+        message: "The repository has keys but no config file: its creation was broken off, or the file was lost.".to_owned(),
+        action: "Bring the config file back, or, if nothing was ever backed up there, delete what is at the location; then start the job again.".to_owned(),
+    }
+}
+
+fn has_keys(place: &Path) -> bool {
+    fs::read_dir(place.join("keys")).is_ok_and(|mut keys| keys.next().is_some())
+}
+
 /// Waits until no other job of this machine creates a repository in the same directory.
 ///
-/// restic's own check is not atomic on a local directory: two inits at once can each write a key,
-/// and the loser's key then opens nothing. The lock is on the nearest directory that exists, leaves
-/// no trace, and ends with the guard or the process. It is a courtesy: where it cannot be had
-/// (remote repositories, file systems without locks), init goes on without.
-async fn wait_for_turn(url: &str, control: &Control) -> Option<File> {
+/// The lock is on the directory above the repository, leaves no trace, and ends with the guard or
+/// the process. Where it cannot be had (a file system without locks, a directory that may not be
+/// made) `init` goes on without, or says what is wrong.
+async fn wait_for_turn(place: &Path, control: &Control) -> Option<File> {
     const WAIT_MAX: Duration = Duration::from_secs(60);
     const LOOK_EVERY: Duration = Duration::from_millis(50);
-    let directory = local_path(url)?.ancestors().find_map(|path| File::open(path).ok())?;
+    const OWNER_ONLY: u32 = 0o700;
+    // `init` would make the directory too; made before, it is the same one for everybody.
+    let above = place.parent().unwrap_or(place);
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(above).ok()?;
+    let directory = File::open(above).ok()?;
     let deadline = Instant::now() + WAIT_MAX;
     while let Err(TryLockError::WouldBlock) = directory.try_lock() {
         let cancelled = tokio::time::timeout(LOOK_EVERY, control.cancelled()).await.is_ok();
@@ -60,9 +93,10 @@ async fn wait_for_turn(url: &str, control: &Control) -> Option<File> {
     Some(directory)
 }
 
+/// The directory of a local repository.
 fn local_path(url: &str) -> Option<&Path> {
     let path = Path::new(url.strip_prefix("local:").unwrap_or(url));
-    path.is_absolute().then(|| path.parent().unwrap_or(path))
+    path.is_absolute().then_some(path)
 }
 
 #[cfg(test)]
@@ -72,20 +106,30 @@ mod tests {
     #[tokio::test]
     async fn only_one_job_at_a_time_has_the_turn() {
         let home = tempfile::tempdir().unwrap();
-        let url = format!("local:{}/not/yet/there", home.path().display());
-        let first = wait_for_turn(&url, &Control::new()).await.unwrap();
-        let second =
-            tokio::spawn(async move { wait_for_turn(&url, &Control::new()).await.is_some() });
+        let place = home.path().join("not/yet/there");
+        let first = wait_for_turn(&place, &Control::new()).await.unwrap();
+        let wait = async move { wait_for_turn(&place, &Control::new()).await.is_some() };
+        let second = tokio::spawn(wait);
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
         drop(first);
         assert!(second.await.unwrap());
     }
 
+    #[tokio::test]
+    async fn a_cancelled_job_does_not_wait_for_its_turn() {
+        let home = tempfile::tempdir().unwrap();
+        let place = home.path().join("repository");
+        let _first = wait_for_turn(&place, &Control::new()).await.unwrap();
+        let control = Control::new();
+        control.cancel();
+        assert!(wait_for_turn(&place, &control).await.is_none());
+    }
+
     #[test]
     fn remote_repositories_have_no_directory_to_lock() {
         assert_eq!(local_path("rest:http://host/x"), None);
         assert_eq!(local_path("sftp:host:/x"), None);
-        assert_eq!(local_path("/a/b"), Some(Path::new("/a")));
+        assert_eq!(local_path("local:/a/b"), Some(Path::new("/a/b")));
     }
 }

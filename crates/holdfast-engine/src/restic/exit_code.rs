@@ -21,6 +21,8 @@ pub(crate) enum Cause {
     WrongPassword,
     Unreachable,
     StorageFull,
+    /// Its key and its config do not belong together.
+    Damaged,
     /// None of the paths to back up exists.
     SourcesMissing,
     /// An exclude pattern cannot be understood.
@@ -62,6 +64,8 @@ impl Cause {
             Some(Self::Locked)
         } else if has(&["wrong password or no key found"]) {
             Some(Self::WrongPassword)
+        } else if has(&["is damaged: ciphertext verification failed"]) {
+            Some(Self::Damaged)
         } else if has(&["directories/files do not exist"]) {
             Some(Self::SourcesMissing)
         } else if has(&["invalid pattern"]) {
@@ -163,9 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_a_broken_pattern_are_told_apart_from_the_rest() {
+    fn causes_without_an_exit_code_are_told_apart_from_the_rest() {
         for (said, cause) in [
             ("Fatal: unable to save snapshot: write: no space left on device", Cause::StorageFull),
+            (
+                "Fatal: config or key 0d4d is damaged: ciphertext verification failed",
+                Cause::Damaged,
+            ),
             ("Fatal: --exclude: invalid pattern(s) provided:\n[", Cause::InvalidPattern),
         ] {
             assert_eq!(Cause::of(Exit::Code(1), said), cause, "{said}");

@@ -51,34 +51,46 @@ impl<'a> Session<'a> {
     /// Runs a long operation: no limit but somebody's patience.
     pub(crate) async fn run(&mut self, arguments: &[OsString]) -> Result<Report, JobError> {
         let transcript = Transcript::new(self.redactor.clone());
-        self.supervise(arguments, transcript, None, LINE_MAX).await
+        let terms = self.terms(None, LINE_MAX);
+        self.supervise(arguments, transcript, terms).await
     }
 
     /// Runs a small command, and ends it when it takes too long.
     pub(crate) async fn run_brief(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
         let transcript = Transcript::new(self.redactor.clone());
-        let limit = Some(self.restic.patience().command_max);
-        self.supervise(&owned(arguments), transcript, limit, LINE_MAX).await
+        let terms = self.terms(Some(self.restic.patience().command_max), LINE_MAX);
+        self.supervise(&owned(arguments), transcript, terms).await
     }
 
     /// Runs a small command whose answer is one line of JSON, however long.
     pub(crate) async fn ask(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
         let transcript = Transcript::capturing(self.redactor.clone());
+        let terms = self.terms(Some(self.restic.patience().command_max), ANSWER_MAX);
+        self.supervise(&owned(arguments), transcript, terms).await
+    }
+
+    /// Runs a small command that must not be broken off in the middle: a cancel or a pause takes
+    /// effect after it.
+    pub(crate) async fn run_undisturbed(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
+        let transcript = Transcript::new(self.redactor.clone());
         let limit = Some(self.restic.patience().command_max);
-        self.supervise(&owned(arguments), transcript, limit, ANSWER_MAX).await
+        let terms = Terms { control: &Control::new(), ..self.terms(limit, LINE_MAX) };
+        self.supervise(&owned(arguments), transcript, terms).await
+    }
+
+    fn terms(&self, limit: Option<Duration>, line_max: usize) -> Terms<'a> {
+        let patience = self.restic.patience();
+        Terms { control: self.control, patience, limit, line_max }
     }
 
     async fn supervise(
         &mut self,
         arguments: &[OsString],
         mut transcript: Transcript,
-        limit: Option<Duration>,
-        line_max: usize,
+        terms: Terms<'_>,
     ) -> Result<Report, JobError> {
         let program = self.restic.program();
         let command = command(program, arguments, self.access, &self.secrets);
-        let patience = self.restic.patience();
-        let terms = Terms { control: self.control, patience, limit, line_max };
         let ended = supervise(command, terms, self.reporter, &mut transcript)
             .await
             .map_err(|error| not_started(self.restic, &error))?;
@@ -130,6 +142,9 @@ impl Cause {
             }
             Self::Unreachable => (Code::RepositoryUnreachable, "The repository cannot be reached"),
             Self::StorageFull => (Code::StorageFull, "There is no space left"),
+            Self::Damaged => {
+                (Code::RepositoryDamaged, "The repository's key and config do not belong together")
+            }
             Self::SourcesMissing => (Code::SourceMissing, "None of the paths exists on this host"),
             Self::InvalidPattern => {
                 (Code::InvalidConfiguration, "An exclude pattern cannot be understood")

@@ -123,6 +123,34 @@ async fn many_first_backups_at_once_share_one_repository() {
 }
 
 #[tokio::test]
+async fn a_repository_that_lost_its_config_is_not_created_anew() {
+    for restic in restics().await.into_iter().map(eager) {
+        let place = Place::new();
+        assert_eq!(run(&restic, &place).await.status, Status::Succeeded);
+        let keys = || fs::read_dir(place.repository().join("keys")).unwrap().count();
+        fs::remove_file(place.repository().join("config")).unwrap();
+        let outcome = run(&restic, &place).await;
+        assert_eq!((outcome.status, code(&outcome)), (Status::Failed, "repository_init_failed"));
+        assert_eq!(keys(), 1, "restic {}", restic.version());
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_does_not_break_off_the_creation_of_a_repository() {
+    for restic in restics().await {
+        let place = Place::new();
+        let mut job = Job::start(&restic, place.access(), place.backup());
+        // The first child finds no repository, the second one creates it.
+        job.spawned().await;
+        job.spawned().await;
+        job.control.cancel();
+        assert_eq!(job.outcome().await.status, Status::Cancelled);
+        assert!(place.repository().join("config").exists());
+        assert_eq!(run(&restic, &place).await.status, Status::Succeeded);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_path_among_others_makes_the_backup_partial() {
     for restic in restics().await {
         let place = Place::new();

@@ -240,7 +240,8 @@ async fn a_dropped_job_takes_its_whole_group_with_it() {
 #[tokio::test]
 async fn an_orphan_deaf_to_sigint_is_killed_even_when_paused() {
     let place = Place::new();
-    let behaviour = "trap '' INT; echo ready >\"$here/ready\"; while :; do sleep 1; done";
+    // No child of the shell: one stopped between fork and exec holds its parent in another state.
+    let behaviour = "trap '' INT; echo ready >\"$here/ready\"; exec sleep 600";
     let mut job = Job::start(&place.stub(behaviour).await, place.access(), place.backup());
     let child = job.spawned().await;
     place.line_of("ready").await;
