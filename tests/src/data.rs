@@ -10,6 +10,10 @@ use anyhow::{Context, Result};
 /// How many files one folder of [`small_files`] holds.
 const FILES_PER_FOLDER: usize = 100;
 
+/// The smallest of [`small_files`], and how often that size may double.
+const SMALL_BYTES_MIN: usize = 64;
+const SMALL_OCTAVES: u32 = 8;
+
 /// Random bytes are made and written in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -51,7 +55,7 @@ impl Numbers {
 /// When the disk refuses.
 pub fn small_files(folder: &Path, count: usize, seed: u64) -> Result<()> {
     let mut numbers = Numbers::new(seed);
-    let mut bytes = vec![0; 8 << 10];
+    let mut bytes = vec![0; SMALL_BYTES_MIN + (SMALL_BYTES_MIN << SMALL_OCTAVES)];
     for index in 0..count {
         let parent = folder.join(format!("{:03}", index / FILES_PER_FOLDER));
         if index % FILES_PER_FOLDER == 0 {
@@ -66,8 +70,9 @@ pub fn small_files(folder: &Path, count: usize, seed: u64) -> Result<()> {
 
 /// Small sizes are common and large ones rare, as in life.
 fn small_length(numbers: &mut Numbers) -> usize {
-    let octave = numbers.next_number() % 8;
-    64 + usize::try_from(numbers.next_number() % (64 << octave)).unwrap_or_default()
+    let octave = numbers.next_number() % u64::from(SMALL_OCTAVES);
+    let spread = (SMALL_BYTES_MIN as u64) << octave;
+    SMALL_BYTES_MIN + usize::try_from(numbers.next_number() % spread).unwrap_or_default()
 }
 
 /// Files of `bytes` in all: half of them random, half sparse with islands of random bytes, like
@@ -152,6 +157,8 @@ mod tests {
             assert_eq!(read(&first), read(&second), "{name}");
             assert!(read(&first).len() >= 64, "{name}");
         }
+        // Enough for every size there is.
+        small_files(&first.path().join("more"), 3000, 7).unwrap();
         let differs = tempfile::tempdir().unwrap();
         small_files(differs.path(), 1, 8).unwrap();
         let name = "000/note-00000.dat";
