@@ -1,0 +1,128 @@
+//! The public face: the REST API, the live socket and the dashboard's files.
+//!
+//! ```text
+//! layers (request id, log, headers, panic, deadline, body limit)
+//!   └─ guard (who asks, and may they?)
+//!        ├─ /api/v1/…   documented routes, one module per noun
+//!        ├─ /api/v1/{live, agent/connect}, /connect   WebSockets
+//!        ├─ /healthz, /metrics
+//!        └─ everything else: the dashboard
+//! ```
+
+mod enrol;
+mod extract;
+mod groups;
+mod health;
+mod hosts;
+mod jobs;
+mod layers;
+mod live;
+mod location;
+mod overview;
+pub(crate) mod problem;
+mod repositories;
+mod schedules;
+mod sign_in;
+mod snapshots;
+mod validate;
+
+use axum::{
+    Router,
+    http::{HeaderValue, Method, header},
+    middleware,
+    response::IntoResponse,
+    routing::{any, get},
+};
+use holdfast_protocol::CONNECT_PATH;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    auth::{
+        Access, Role,
+        guard::{Guard, Table, guard},
+    },
+    embed,
+    hub::Hub,
+    live::Live,
+    openapi,
+    store::Store,
+};
+
+/// Where the API begins.
+const BASE: &str = "/api/v1";
+
+/// The live socket of browsers.
+const LIVE_PATH: &str = "/api/v1/live";
+
+/// The API document.
+const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
+
+/// A short form of [`CONNECT_PATH`], for agents of other systems.
+const CONNECT_PATH_SHORT: &str = "/connect";
+
+/// What the routes work with. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct AppState {
+    /// What the server knows, on disk.
+    pub store: Store,
+    /// The links to all agents.
+    pub hub: Hub,
+    /// The fleet as it is right now.
+    pub live: Live,
+    /// Cancelled when the server begins to stop.
+    pub stop: CancellationToken,
+}
+
+/// All that is served on the server's address.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = documented().split_for_parts();
+    let text = document.to_json().expect("the API document has a JSON form");
+    let guard_state = Guard::new(state.store.clone(), table(&document));
+    let router = router
+        .route(DOCUMENT_PATH, get(async move || json(text)))
+        .route(LIVE_PATH, any(live::open))
+        .route(CONNECT_PATH, any(enrol::connect))
+        .route(CONNECT_PATH_SHORT, any(enrol::connect))
+        .route("/healthz", get(health::healthz))
+        .route("/metrics", get(health::prometheus))
+        .method_not_allowed_fallback(async || embed::wrong_method())
+        .fallback(embed::serve)
+        .layer(middleware::from_fn_with_state(guard_state, guard))
+        .with_state(state);
+    layers::wrap(router)
+}
+
+/// The routes of the API document.
+fn documented() -> OpenApiRouter<AppState> {
+    let api = OpenApiRouter::new()
+        .merge(enrol::router())
+        .merge(groups::router())
+        .merge(hosts::router())
+        .merge(jobs::router())
+        .merge(overview::router())
+        .merge(repositories::router())
+        .merge(schedules::router())
+        .merge(sign_in::router())
+        .merge(snapshots::router());
+    // Nested before it is split, so that the document has the whole paths too.
+    OpenApiRouter::with_openapi(openapi::document()).nest(BASE, api)
+}
+
+/// What every route needs: the documented ones say it there, the rest here.
+fn table(document: &OpenApi) -> Table {
+    let mut table = Table::of(document);
+    for path in [DOCUMENT_PATH, "/healthz", "/metrics"] {
+        table.insert(Method::GET, path, Access::Public);
+    }
+    for path in [CONNECT_PATH, CONNECT_PATH_SHORT] {
+        table.insert(Method::GET, path, Access::Agent);
+    }
+    table.insert(Method::GET, LIVE_PATH, Access::Role(Role::Viewer));
+    table
+}
+
+fn json(text: String) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
+}

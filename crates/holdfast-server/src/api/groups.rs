@@ -1,0 +1,119 @@
+//! Source groups and their schedules.
+
+use axum::{Json, extract::State, http::StatusCode};
+use holdfast_protocol::HostId;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    AppState,
+    extract::{Body, Segments},
+    problem::{Problem, ProblemBody},
+    validate,
+};
+use crate::{
+    auth::{Access, Principal, Role},
+    openapi,
+    store::{self, NewGroup},
+    view::GroupView,
+};
+
+/// A host's source groups.
+#[derive(Serialize, ToSchema)]
+struct Groups {
+    /// By name.
+    groups: Vec<GroupView>,
+}
+
+/// A source group to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AddGroup {
+    /// Its name, which is also the tag of its snapshots.
+    name: String,
+    /// Name or id of the repository its snapshots go to.
+    repository: String,
+    /// Absolute paths to back up.
+    includes: Vec<String>,
+    /// restic exclude patterns.
+    #[serde(default)]
+    excludes: Vec<String>,
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    let admin = Access::Role(Role::Admin);
+    OpenApiRouter::new()
+        .routes(openapi::routes(Access::Role(Role::Viewer), routes!(list)))
+        .routes(openapi::routes(admin, routes!(add)))
+        .routes(openapi::routes(admin, routes!(remove)))
+}
+
+/// Lists a host's source groups by name.
+#[utoipa::path(get, path = "/hosts/{host}/groups", tag = "source groups",
+    operation_id = "list_groups",
+    params(("host" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Groups),
+        (status = 404, body = ProblemBody, description = "`host_not_found`")))]
+async fn list(
+    State(state): State<AppState>,
+    Segments(host): Segments<String>,
+) -> Result<Json<Groups>, Problem> {
+    let host = state.store.find_host(&host).await?;
+    Ok(Json(Groups { groups: state.live.host(host).await?.groups }))
+}
+
+/// Adds a source group to a host.
+#[utoipa::path(post, path = "/hosts/{host}/groups", tag = "source groups",
+    operation_id = "add_group",
+    params(("host" = String, Path, description = "Name or id")),
+    request_body = AddGroup,
+    responses((status = 201, body = GroupView),
+        (status = 400, body = ProblemBody,
+            description = "`invalid_name`, `invalid_includes` or `invalid_excludes`"),
+        (status = 404, body = ProblemBody,
+            description = "`host_not_found` or `repository_not_found`"),
+        (status = 409, body = ProblemBody, description = "`group_exists`")))]
+async fn add(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments(host): Segments<String>,
+    Body(group): Body<AddGroup>,
+) -> Result<(StatusCode, Json<GroupView>), Problem> {
+    let host = state.store.find_host(&host).await?;
+    validate::name("source group", &group.name)?;
+    validate::includes(&group.includes)?;
+    validate::excludes(&group.excludes)?;
+    let group = NewGroup {
+        repository_id: state.store.find_repository(&group.repository).await?,
+        name: group.name,
+        includes: group.includes,
+        excludes: group.excludes,
+    };
+    state.hub.add_group(&principal.name, host, &group).await?;
+    Ok((StatusCode::CREATED, Json(view(&state, host, &group.name).await?)))
+}
+
+/// Removes a source group and its schedule. Its snapshots stay.
+#[utoipa::path(delete, path = "/hosts/{host}/groups/{name}", tag = "source groups",
+    operation_id = "remove_group",
+    params(("host" = String, Path, description = "Name or id"),
+        ("name" = String, Path, description = "The source group")),
+    responses((status = 204),
+        (status = 404, body = ProblemBody, description = "`host_not_found` or `group_not_found`")))]
+async fn remove(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments((host, name)): Segments<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let host = state.store.find_host(&host).await?;
+    state.hub.remove_group(&principal.name, host, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// One source group as it now is.
+pub(super) async fn view(state: &AppState, host: HostId, name: &str) -> Result<GroupView, Problem> {
+    let groups = state.live.host(host).await?.groups;
+    let group = groups.into_iter().find(|group| group.name == name);
+    group.ok_or_else(|| store::Error::GroupNotFound { group: validate::shown(name) }.into())
+}

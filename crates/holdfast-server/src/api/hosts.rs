@@ -1,0 +1,139 @@
+//! Hosts: listing, adding, removing, and their enrolment tokens.
+
+use axum::{Json, extract::State, http::StatusCode};
+use holdfast_protocol::HostId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    AppState,
+    extract::{Body, Segments},
+    problem::{Problem, ProblemBody},
+    validate,
+};
+use crate::{
+    auth::{Access, Principal, Role},
+    openapi,
+    store::NewHost,
+    view::HostView,
+};
+
+/// All hosts.
+#[derive(Serialize, ToSchema)]
+struct Hosts {
+    /// By name.
+    hosts: Vec<HostView>,
+}
+
+/// A host to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AddHost {
+    /// 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit.
+    name: String,
+}
+
+/// What an agent is enrolled with.
+#[derive(Serialize, ToSchema)]
+struct EnrolmentToken {
+    /// The host.
+    #[schema(value_type = Uuid)]
+    host_id: HostId,
+    /// Its name.
+    name: String,
+    /// Works once. It cannot be shown again.
+    enrolment_token: String,
+    /// When it stops working.
+    expires_at: Timestamp,
+}
+
+impl From<NewHost> for EnrolmentToken {
+    fn from(host: NewHost) -> Self {
+        Self {
+            host_id: host.host_id,
+            name: host.name,
+            enrolment_token: host.enrolment_token.expose().to_owned(),
+            expires_at: host.expires_at,
+        }
+    }
+}
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    let viewer = Access::Role(Role::Viewer);
+    let admin = Access::Role(Role::Admin);
+    OpenApiRouter::new()
+        .routes(openapi::routes(viewer, routes!(list)))
+        .routes(openapi::routes(admin, routes!(add)))
+        .routes(openapi::routes(viewer, routes!(show)))
+        .routes(openapi::routes(admin, routes!(remove)))
+        .routes(openapi::routes(admin, routes!(renew)))
+}
+
+/// Lists the hosts by name.
+#[utoipa::path(get, path = "/hosts", tag = "hosts", operation_id = "list_hosts",
+    responses((status = 200, body = Hosts)))]
+async fn list(State(state): State<AppState>) -> Result<Json<Hosts>, Problem> {
+    Ok(Json(Hosts { hosts: state.live.hosts().await? }))
+}
+
+/// Adds a host. Its agent enrols with the token in the answer.
+#[utoipa::path(post, path = "/hosts", tag = "hosts", operation_id = "add_host",
+    request_body = AddHost,
+    responses((status = 201, body = EnrolmentToken),
+        (status = 400, body = ProblemBody, description = "`invalid_name`"),
+        (status = 409, body = ProblemBody, description = "`host_exists`")))]
+async fn add(
+    State(state): State<AppState>,
+    principal: Principal,
+    Body(host): Body<AddHost>,
+) -> Result<(StatusCode, Json<EnrolmentToken>), Problem> {
+    validate::name("host", &host.name)?;
+    let host = state.hub.add_host(&principal.name, &host.name).await?;
+    Ok((StatusCode::CREATED, Json(host.into())))
+}
+
+/// Shows a host, by name or id.
+#[utoipa::path(get, path = "/hosts/{host}", tag = "hosts", operation_id = "show_host",
+    params(("host" = String, Path, description = "Name or id")),
+    responses((status = 200, body = HostView),
+        (status = 404, body = ProblemBody, description = "`host_not_found`")))]
+async fn show(
+    State(state): State<AppState>,
+    Segments(host): Segments<String>,
+) -> Result<Json<HostView>, Problem> {
+    let host = state.store.find_host(&host).await?;
+    Ok(Json(state.live.host(host).await?))
+}
+
+/// Removes a host: its agent is turned away from now on. Its ended jobs and its snapshots stay.
+#[utoipa::path(delete, path = "/hosts/{host}", tag = "hosts", operation_id = "remove_host",
+    params(("host" = String, Path, description = "Name or id")),
+    responses((status = 204),
+        (status = 404, body = ProblemBody, description = "`host_not_found`")))]
+async fn remove(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments(host): Segments<String>,
+) -> Result<StatusCode, Problem> {
+    let host = state.store.find_host(&host).await?;
+    state.hub.remove_host(&principal.name, host).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes a new enrolment token for a host. The present agent stays valid until it is redeemed.
+#[utoipa::path(post, path = "/hosts/{host}/enrolment-token", tag = "hosts",
+    operation_id = "renew_enrolment_token",
+    params(("host" = String, Path, description = "Name or id")),
+    responses((status = 201, body = EnrolmentToken),
+        (status = 404, body = ProblemBody, description = "`host_not_found`")))]
+async fn renew(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments(host): Segments<String>,
+) -> Result<(StatusCode, Json<EnrolmentToken>), Problem> {
+    let host = state.store.find_host(&host).await?;
+    let host = state.hub.renew_enrolment(&principal.name, host).await?;
+    Ok((StatusCode::CREATED, Json(host.into())))
+}

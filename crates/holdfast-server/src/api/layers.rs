@@ -1,0 +1,101 @@
+//! What every request and every answer goes through.
+
+use std::{any::Any, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::CompressionLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+
+use super::problem::Problem;
+
+/// The largest body, in bytes.
+const BODY_SIZE_MAX: usize = 1024 * 1024;
+
+/// How long an answer may take. A WebSocket has answered as soon as it is open.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Only our own files run, are shown or are asked, and nobody frames the page.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self'; \
+    img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Wraps `router`. The outermost layer comes last.
+pub(super) fn wrap(router: Router) -> Router {
+    let id = HeaderName::from_static("x-request-id");
+    router
+        .layer(DefaultBodyLimit::max(BODY_SIZE_MAX))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(deadline))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(secure))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::new(id.clone()))
+        .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+}
+
+/// The query is left out: a careless client may put a secret there.
+fn span(request: &Request) -> tracing::Span {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let id = request.extensions().get::<RequestId>();
+    let id = id.and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", id, method = %request.method(), path)
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await.unwrap_or_else(|_| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_slow",
+            "The server could not answer in time.",
+            "Try again a little later.",
+        )
+        .into_response()
+    })
+}
+
+async fn secure(request: Request, next: Next) -> Response {
+    let api = request.uri().path().starts_with("/api/");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if api {
+        // Answers hold secrets once (tokens) and the state of the moment always.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let what = panic.downcast_ref::<String>().map(String::as_str);
+    let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
+    tracing::error!(what, "a request panicked");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "The server made a mistake.",
+        "Try again; if it happens again, report it with the answer's x-request-id.",
+    )
+    .into_response()
+}

@@ -1,0 +1,235 @@
+//! What people may call things, and what they may ask to have backed up.
+//!
+//! Everything that enters the fleet passes here once, so that agents and pages may rely on it.
+
+use std::collections::BTreeMap;
+
+use holdfast_protocol::message::config::Secret;
+use uuid::Uuid;
+
+use super::problem::Problem;
+
+/// The longest name, in bytes. It is also a host name and a snapshot tag.
+const NAME_LENGTH_MAX: usize = 63;
+
+/// The longest path or pattern, in bytes; Linux's own limit.
+const PATH_LENGTH_MAX: usize = 4096;
+
+/// How many includes or excludes a source group may have.
+const PATHS_MAX: usize = 1000;
+
+/// The longest password or credential, in bytes.
+const SECRET_LENGTH_MAX: usize = 8192;
+
+/// How many backend credentials a repository may have.
+const VARIABLES_MAX: usize = 64;
+
+/// Beginnings of variables that restic's backends read. Any other could change what the agent
+/// executes (`LD_PRELOAD`, `RESTIC_PASSWORD_COMMAND`), so it is refused.
+const VARIABLE_PREFIXES: &[&str] = &["AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "ST_"];
+
+/// Further variables that are allowed whole.
+const VARIABLES: &[&str] =
+    &["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "RESTIC_REST_PASSWORD", "RESTIC_REST_USERNAME"];
+
+/// Checks the name of a `noun`.
+pub(super) fn name(noun: &str, name: &str) -> Result<(), Problem> {
+    let mut letters = name.chars();
+    let starts = letters.next().is_some_and(|letter| letter.is_ascii_alphanumeric());
+    let goes_on = letters.all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    if !starts || !goes_on || name.len() > NAME_LENGTH_MAX {
+        return Err(Problem::invalid(
+            "invalid_name",
+            format!("`{}` cannot be the name of a {noun}.", shown(name)),
+            "Use 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit.",
+        ));
+    }
+    // Paths take a name or an id; a name that looks like an id would be ambiguous.
+    if Uuid::try_parse(name).is_ok() {
+        return Err(Problem::invalid(
+            "invalid_name",
+            format!("The name of a {noun} must not look like an id."),
+            "Choose a name that is not a UUID.",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the paths of a source group.
+pub(super) fn includes(includes: &[String]) -> Result<(), Problem> {
+    if includes.is_empty() {
+        return Err(Problem::invalid(
+            "invalid_includes",
+            "The source group includes nothing.",
+            "Give at least one absolute path to back up.",
+        ));
+    }
+    few("invalid_includes", includes)?;
+    for path in includes {
+        text("invalid_includes", path)?;
+        if !is_absolute(path) {
+            return Err(Problem::invalid(
+                "invalid_includes",
+                format!("`{}` is not an absolute path.", shown(path)),
+                "Give each path from the root, such as /etc or C:\\Users.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the exclude patterns of a source group.
+pub(super) fn excludes(excludes: &[String]) -> Result<(), Problem> {
+    few("invalid_excludes", excludes)?;
+    excludes.iter().try_for_each(|pattern| text("invalid_excludes", pattern))
+}
+
+/// Checks a repository's password.
+pub(super) fn password(password: &Secret) -> Result<(), Problem> {
+    let text = password.expose();
+    if text.is_empty() || text.len() > SECRET_LENGTH_MAX || text.contains(['\0', '\n', '\r']) {
+        return Err(Problem::invalid(
+            "invalid_password",
+            "The repository password is empty, too long or more than one line.",
+            "Give the password on one line.",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a repository's backend credentials.
+pub(super) fn environment(environment: &BTreeMap<String, Secret>) -> Result<(), Problem> {
+    if environment.len() > VARIABLES_MAX {
+        return Err(refused("There are too many variables.".to_owned()));
+    }
+    for (name, value) in environment {
+        if !is_backend_variable(name) {
+            return Err(refused(format!("The variable `{}` is not allowed.", shown(name))));
+        }
+        if value.expose().len() > SECRET_LENGTH_MAX || value.expose().contains('\0') {
+            return Err(refused(format!("The value of `{name}` is too long or not text.")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(title: String) -> Problem {
+    Problem::invalid(
+        "invalid_environment",
+        title,
+        "Give only the variables in which restic's backends take credentials, such as \
+         AWS_ACCESS_KEY_ID.",
+    )
+}
+
+fn is_backend_variable(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let known = VARIABLES.contains(&name)
+        || VARIABLE_PREFIXES
+            .iter()
+            .any(|start| name.len() > start.len() && name.starts_with(start));
+    plain && known && !name.ends_with("_COMMAND")
+}
+
+fn few(code: &'static str, list: &[String]) -> Result<(), Problem> {
+    if list.len() <= PATHS_MAX {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        code,
+        format!("There are more than {PATHS_MAX} of them."),
+        "Name directories instead of single files, or use several source groups.",
+    ))
+}
+
+fn text(code: &'static str, text: &str) -> Result<(), Problem> {
+    if !text.is_empty() && text.len() <= PATH_LENGTH_MAX && !text.contains(['\0', '\n', '\r']) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        code,
+        format!("`{}` is empty, too long or more than one line.", shown(text)),
+        "Give each path or pattern on one line of at most 4096 bytes.",
+    ))
+}
+
+fn is_absolute(path: &str) -> bool {
+    let windows = matches!(path.as_bytes(), [drive, b':', b'\\' | b'/', ..]
+        if drive.is_ascii_alphabetic());
+    path.starts_with('/') || windows
+}
+
+/// A piece of somebody's text that is safe to repeat: bounded, and without control characters.
+pub(super) fn shown(text: &str) -> String {
+    let safe = |letter: char| if letter.is_control() { '\u{fffd}' } else { letter };
+    text.chars().take(80).map(safe).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_hurt_are_refused() {
+        for good in ["web-1", "DB_2", "a", "host.example.com", &"x".repeat(63)] {
+            assert!(name("host", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-rf",
+            ".hidden",
+            "a b",
+            "a/b",
+            "..",
+            "<script>alert(1)</script>",
+            "\u{202e}evil",
+            "ümlaut",
+            "0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e4b",
+            &"x".repeat(64),
+        ] {
+            assert!(name("host", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refused_text_is_repeated_only_in_a_safe_form() {
+        assert_eq!(shown("a\x1b[2Jb"), "a\u{fffd}[2Jb");
+        assert_eq!(shown(&"x".repeat(5000)).len(), 80);
+    }
+
+    #[test]
+    fn includes_are_absolute_paths() {
+        let list = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+        assert!(includes(&list(&["/etc", "C:\\Users", "/with space"])).is_ok());
+        for bad in [&[][..], &[""], &["etc"], &["-x"], &["/a\n/b"], &["/a\0"], &["~/x"]] {
+            assert!(includes(&list(bad)).is_err(), "{bad:?}");
+        }
+        assert!(includes(&vec!["/a".to_owned(); 1001]).is_err());
+    }
+
+    #[test]
+    fn only_backend_credentials_may_enter_the_environment() {
+        for good in ["AWS_ACCESS_KEY_ID", "B2_ACCOUNT_KEY", "RESTIC_REST_PASSWORD"] {
+            assert!(is_backend_variable(good), "{good}");
+        }
+        for bad in [
+            "LD_PRELOAD",
+            "PATH",
+            "RESTIC_PASSWORD_COMMAND",
+            "RCLONE_PASSWORD_COMMAND",
+            "AWS_",
+            "aws_key",
+            "AWS_A=B",
+        ] {
+            assert!(!is_backend_variable(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_one_line() {
+        assert!(password(&Secret::new("correct horse")).is_ok());
+        for bad in ["", "a\nb", "a\0"] {
+            assert!(password(&Secret::new(bad)).is_err());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Lets a request through to its route, or not.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use holdfast_protocol::HostId;
+use utoipa::openapi::OpenApi;
+
+use super::{Access, Principal, Role, cookie, origin};
+use crate::{api::problem::Problem, openapi, store::Store};
+
+/// What the guard needs to decide.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    store: Store,
+    table: Arc<Table>,
+}
+
+/// What each route needs, by method and path pattern.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    routes: HashMap<(Method, String), Access>,
+}
+
+/// The host whose agent asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AgentOf(pub(crate) HostId);
+
+impl Guard {
+    /// Guards the routes of `table`.
+    pub(crate) fn new(store: Store, table: Table) -> Self {
+        Self { store, table: Arc::new(table) }
+    }
+}
+
+impl Table {
+    /// Reads the table out of the API document, where every operation tells its `x-role`.
+    pub(crate) fn of(document: &OpenApi) -> Self {
+        let mut table = Self::default();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in openapi::operations(item) {
+                if let Some(access) = openapi::access(operation) {
+                    table.insert(method, path, access);
+                }
+            }
+        }
+        table
+    }
+
+    /// Adds a route that is not in the API document.
+    pub(crate) fn insert(&mut self, method: Method, path: &str, access: Access) {
+        self.routes.insert((method, path.to_owned()), access);
+    }
+
+    fn access(&self, method: &Method, path: &str) -> Option<Access> {
+        // axum answers HEAD with the GET route; CONNECT is how HTTP/2 opens a WebSocket.
+        let method = match *method {
+            Method::HEAD | Method::CONNECT => &Method::GET,
+            _ => method,
+        };
+        self.routes.get(&(method.clone(), path.to_owned())).copied()
+    }
+
+    fn knows(&self, path: &str) -> bool {
+        self.routes.keys().any(|(_, known)| known == path)
+    }
+}
+
+/// The middleware. It runs after the route is known; what matches no route passes, to be answered
+/// with 404.
+pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    match guard.admit(&mut head).await {
+        Ok(()) => next.run(Request::from_parts(head, body)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Guard {
+    async fn admit(&self, head: &mut Parts) -> Result<(), Problem> {
+        let Some(path) = head.extensions.get::<MatchedPath>() else { return Ok(()) };
+        let Some(access) = self.table.access(&head.method, path.as_str()) else {
+            // A known path with another method goes on to its 405.
+            return if self.table.knows(path.as_str()) { Ok(()) } else { Err(closed()) };
+        };
+        match access {
+            Access::Public => Ok(()),
+            Access::Enrolment => no_browser(&head.headers),
+            Access::Agent => self.admit_agent(head).await,
+            Access::Role(role) => self.admit_person(role, head).await,
+        }
+    }
+
+    async fn admit_agent(&self, head: &mut Parts) -> Result<(), Problem> {
+        no_browser(&head.headers)?;
+        let token = bearer(&head.headers).unwrap_or_default();
+        let host = self.store.agent_token(token).await?.ok_or_else(|| {
+            Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_agent_token",
+                "The agent token is not known to this server.",
+                "Enrol the agent again: make a token with `holdfast host renew HOST`.",
+            )
+        })?;
+        head.extensions.insert(AgentOf(host));
+        Ok(())
+    }
+
+    async fn admit_person(&self, needed: Role, head: &mut Parts) -> Result<(), Problem> {
+        let principal = match bearer(&head.headers) {
+            Some(token) => self.principal(token).await?,
+            None => self.admit_browser(head).await?,
+        };
+        // A page elsewhere must not read along, whatever it has for a token.
+        if is_upgrade(head) && origin::is_other_page(&head.headers, &head.uri) {
+            return Err(other_page());
+        }
+        if principal.role < needed {
+            return Err(too_small(principal.role, needed));
+        }
+        head.extensions.insert(principal);
+        Ok(())
+    }
+
+    async fn admit_browser(&self, head: &Parts) -> Result<Principal, Problem> {
+        let Some(token) = cookie::token(&head.headers) else {
+            return Err(Problem::unauthorized("Nobody is signed in."));
+        };
+        let asks = !matches!(head.method, Method::GET | Method::HEAD) || is_upgrade(head);
+        if asks && !origin::is_own_page(&head.headers, &head.uri) {
+            return Err(other_page());
+        }
+        self.principal(&token).await
+    }
+
+    async fn principal(&self, token: &str) -> Result<Principal, Problem> {
+        let found = self.store.api_token(token).await?;
+        let principal = found.and_then(|found| {
+            let role = Role::from_word(&found.role)?;
+            Some(Principal { name: found.name, role })
+        });
+        principal.ok_or_else(|| Problem::unauthorized("The API token is not known to this server."))
+    }
+}
+
+/// The token after `Bearer`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Agents are no browsers. A request that looks like one was made by a page that somebody was lured
+/// to.
+fn no_browser(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::ORIGIN) || headers.contains_key(header::COOKIE) {
+        return Err(Problem::forbidden(
+            "not_for_browsers",
+            "This address is for agents, not for browsers.",
+            "Send the request without the headers Origin and Cookie.",
+        ));
+    }
+    Ok(())
+}
+
+fn is_upgrade(head: &Parts) -> bool {
+    head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE)
+}
+
+fn closed() -> Problem {
+    Problem::forbidden(
+        "closed",
+        "This address is closed to everybody.",
+        "Report this: the route does not say who may use it.",
+    )
+}
+
+fn other_page() -> Problem {
+    Problem::forbidden(
+        "other_origin",
+        "The request comes from another site's page.",
+        "Use the dashboard at the server's own address; a proxy before it must keep the Host header.",
+    )
+}
+
+fn too_small(role: Role, needed: Role) -> Problem {
+    Problem::forbidden(
+        "role_too_small",
+        format!("The role {} may not do this.", role.as_str()),
+        format!("Use a token with the role {}.", needed.as_str()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bearer_scheme_is_read_in_any_case() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, "bearer  x".parse().unwrap());
+        assert_eq!(bearer(&headers), Some("x"));
+        headers.insert(header::AUTHORIZATION, "Basic x".parse().unwrap());
+        assert_eq!(bearer(&headers), None);
+    }
+
+    #[test]
+    fn head_needs_what_get_needs() {
+        let mut table = Table::default();
+        table.insert(Method::GET, "/x", Access::Role(Role::Admin));
+        assert_eq!(table.access(&Method::HEAD, "/x"), Some(Access::Role(Role::Admin)));
+        assert_eq!(table.access(&Method::POST, "/x"), None);
+    }
+}

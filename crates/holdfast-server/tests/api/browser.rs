@@ -1,0 +1,101 @@
+//! Signing in with a browser, and what other pages may not do with it.
+
+use axum::{
+    body::Body,
+    http::{Method, Request},
+};
+use serde_json::json;
+
+use crate::support::{Answer, Server};
+
+/// A request as a browser makes it that is signed in.
+async fn browse(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("/api/v1{path}"))
+        .header("host", "backup.example")
+        .header("content-type", "application/json")
+        .header("cookie", format!("holdfast_sign_in={}", server.admin));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.send(request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+#[tokio::test]
+async fn signing_in_gives_a_cookie_that_reads_and_writes() {
+    let server = Server::start().await;
+    let request = Request::post("/api/v1/sign-in")
+        .header("host", "backup.example")
+        .header("origin", "https://backup.example")
+        .header("content-type", "application/json")
+        .body(Body::from(json!({"token": server.admin}).to_string()))
+        .unwrap();
+    let answer = server.send(request).await;
+    assert_eq!(answer.expect(200), json!({"name": "admin-token", "role": "admin"}));
+    let cookie = answer.header("set-cookie");
+    for word in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/"] {
+        assert!(cookie.contains(word), "{cookie}");
+    }
+    browse(&server, Method::GET, "/me", &[], "").await.expect(200);
+    let own = [("origin", "https://backup.example")];
+    let add = r#"{"name":"web-1"}"#;
+    browse(&server, Method::POST, "/hosts", &own, add).await.expect(201);
+    let out = browse(&server, Method::POST, "/sign-out", &own, "").await;
+    out.expect(204);
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn a_wrong_token_does_not_sign_in() {
+    let server = Server::start().await;
+    let answer = server.ask(Method::POST, "/sign-in", None, Some(&json!({"token": "x"}))).await;
+    answer.expect_problem(401, "invalid_token");
+    assert_eq!(answer.header("set-cookie"), "");
+}
+
+#[tokio::test]
+async fn another_sites_page_changes_nothing_with_the_cookie() {
+    let server = Server::start().await;
+    let add = r#"{"name":"web-1"}"#;
+    for headers in [
+        &[][..],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "https://backup.example:8443")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+    ] {
+        let answer = browse(&server, Method::POST, "/hosts", headers, add).await;
+        answer.expect_problem(403, "other_origin");
+        let socket = [headers, &[("upgrade", "websocket"), ("connection", "upgrade")]].concat();
+        let answer = browse(&server, Method::GET, "/live", &socket, "").await;
+        answer.expect_problem(403, "other_origin");
+    }
+    assert_eq!(server.get("/hosts").await.expect(200), json!({"hosts": []}));
+    let evil = [("origin", "https://evil.example")];
+    let answer = browse(&server, Method::POST, "/sign-in", &evil, "{}").await;
+    answer.expect_problem(403, "other_origin");
+}
+
+#[tokio::test]
+async fn the_agents_addresses_refuse_browsers() {
+    let server = Server::start().await;
+    for (method, path) in [(Method::POST, "/agent/enrol"), (Method::GET, "/agent/connect")] {
+        let answer = browse(&server, method.clone(), path, &[], "{}").await;
+        answer.expect_problem(403, "not_for_browsers");
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("origin", "https://backup.example")
+            .body(Body::empty())
+            .unwrap();
+        server.send(request).await.expect_problem(403, "not_for_browsers");
+    }
+}

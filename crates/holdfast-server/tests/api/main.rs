@@ -1,0 +1,14 @@
+//! The REST API through its router: the real store in a temporary directory, no sockets but for the
+//! live socket's tests.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail like the test itself")]
+
+mod access;
+mod browser;
+mod enrolment;
+mod fleet;
+mod jobs;
+mod live;
+mod openapi;
+mod pages;
+mod support;
