@@ -1,0 +1,392 @@
+//! The words of the command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    value_parser,
+};
+use url::Url;
+
+use crate::failure::Failure;
+
+/// The id of the option that names the server; its long form is `--url`.
+const SERVER_URL: &str = "server_url";
+
+/// Where the server is when nobody says.
+const DEFAULT_URL: &str = "http://127.0.0.1:7400";
+
+/// Keeps fleets of machines backed up.
+///
+/// `holdfast server` is the control plane; every other command speaks to one over its REST API.
+/// The API token is read from HOLDFAST_TOKEN or --token-file, never from the command line, where
+/// every user of the machine could read it.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Where and how to speak to the server.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// clap's, which is also how `--help` and `--version` come back.
+    pub(crate) fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let matches = with_server_url(Self::command()).try_get_matches_from(line)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.global.url = server_url(&matches);
+        Ok(cli)
+    }
+}
+
+/// Gives every command that speaks to a server the option `--url`.
+///
+/// clap's own global options cannot do it: in `repo add`, `--url` is the repository's. There the
+/// server's comes before the command (`holdfast --url … repo add …`) or from the environment.
+fn with_server_url(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommands(with_server_url);
+    let local = ["server", "token", "create"].contains(&command.get_name());
+    if local || command.get_arguments().any(|arg| arg.get_long() == Some("url")) {
+        return command;
+    }
+    command.arg(
+        Arg::new(SERVER_URL)
+            .long("url")
+            .value_name("URL")
+            .value_parser(value_parser!(Url))
+            .help(format!("The server's address [env: HOLDFAST_URL] [default: {DEFAULT_URL}]")),
+    )
+}
+
+/// The server's address as given nearest to the command's end.
+fn server_url(matches: &ArgMatches) -> Option<Url> {
+    let here = matches.try_get_one::<Url>(SERVER_URL).ok().flatten().cloned();
+    let deeper = matches.subcommand().and_then(|(_, matches)| server_url(matches));
+    deeper.or(here)
+}
+
+impl Global {
+    /// The server's address: `--url`, else HOLDFAST_URL, else this machine.
+    pub(crate) fn server(&self) -> Result<Url, Failure> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
+        let text = std::env::var("HOLDFAST_URL").unwrap_or_default();
+        let text = if text.is_empty() { DEFAULT_URL } else { &text };
+        Url::parse(text).map_err(|error| {
+            Failure::new(
+                format!("HOLDFAST_URL is not an address: {error}."),
+                format!("Set it to something like {DEFAULT_URL}, or use --url."),
+            )
+        })
+    }
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The server's address, from `--url` or HOLDFAST_URL; see [`with_server_url`].
+    #[arg(skip)]
+    pub(crate) url: Option<Url>,
+    /// A file that holds the API token; `-` reads standard input. Wins over HOLDFAST_TOKEN.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print the API's answer as one JSON document.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the control plane: links to all agents, REST API and dashboard.
+    Server(Server),
+    /// Make API tokens, straight in a server's data directory.
+    #[command(subcommand)]
+    Token(Token),
+    /// List the hosts.
+    Hosts,
+    /// Add, show or remove a host.
+    #[command(subcommand)]
+    Host(Host),
+    /// List the repositories.
+    Repos,
+    /// Add a repository.
+    #[command(subcommand)]
+    Repo(Repo),
+    /// Say what of a host is backed up.
+    #[command(subcommand)]
+    Group(Group),
+    /// Say when a source group is backed up.
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// Back up a source group now.
+    Run(Run),
+    /// List jobs, the newest first.
+    Jobs(Jobs),
+    /// Show everything known about a job.
+    Job(JobId),
+    /// Show a job's log.
+    Logs(JobId),
+    /// End a job. What it has stored so far stays in the repository for the next run.
+    Cancel(JobId),
+    /// Stop a running job where it stands.
+    Pause(JobId),
+    /// Let a paused job go on.
+    Resume(JobId),
+    /// List a host's snapshots, the newest first.
+    Snapshots(HostName),
+}
+
+/// `holdfast server`.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The directory that holds everything the server must keep. Made when it does not exist.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// The address to listen at; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
+    pub(crate) listen: String,
+    /// How log lines on standard error look. HOLDFAST_LOG sets which (default: info).
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `holdfast token …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token and print it. It cannot be shown again.
+    Create {
+        /// What the token is called in lists.
+        name: String,
+        /// What its bearer may do.
+        #[arg(long, value_enum)]
+        role: Role,
+        /// The server's data directory. The server may be running.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+/// What a token's bearer may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// See everything but secrets.
+    Viewer,
+    /// Also start, pause and end jobs.
+    Operator,
+    /// Also change hosts, repositories, source groups and schedules.
+    Admin,
+}
+
+/// `holdfast host …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Host {
+    /// Add a host and print the command that enrols it.
+    Add(HostName),
+    /// Make a new enrolment token for a host. Its present agent stays valid until the token is used.
+    Renew(HostName),
+    /// Show everything known about a host.
+    Show(HostName),
+    /// Remove a host: its agent is turned away from now on. Its snapshots stay in the repository.
+    Remove(HostName),
+}
+
+/// A host by name or id.
+#[derive(Debug, Args)]
+pub(crate) struct HostName {
+    /// The host's name.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+}
+
+/// `holdfast repo …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Repo {
+    /// Add a repository. restic creates it at the first backup when it does not exist.
+    Add(RepoAdd),
+}
+
+/// `holdfast repo add`.
+#[derive(Debug, Args)]
+pub(crate) struct RepoAdd {
+    /// What the repository is called.
+    pub(crate) name: String,
+    /// restic's repository location, such as `/srv/backup` or `sftp:user@host:/srv/backup`.
+    #[arg(long, value_name = "URL", required_unless_present = "url_file")]
+    pub(crate) url: Option<String>,
+    /// A file that holds the location, for one that carries a password.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) url_file: Option<PathBuf>,
+    /// A file that holds the repository's password; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: PathBuf,
+    /// A file of NAME=VALUE lines with the backend's credentials, such as AWS_ACCESS_KEY_ID.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) environment_file: Option<PathBuf>,
+}
+
+/// `holdfast group …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    /// Add a source group to a host.
+    Add {
+        /// The host's name.
+        host: String,
+        /// What the source group is called; also the tag of its snapshots.
+        name: String,
+        /// The repository its snapshots go to.
+        #[arg(long, value_name = "NAME")]
+        repo: String,
+        /// Absolute paths to back up.
+        #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+        include: Vec<String>,
+        /// restic exclude patterns.
+        #[arg(long, value_name = "PATTERN", num_args = 1..)]
+        exclude: Vec<String>,
+    },
+    /// List a host's source groups.
+    List(HostName),
+    /// Remove a source group and its schedule. Its snapshots stay.
+    Remove(GroupName),
+}
+
+/// A source group of a host.
+#[derive(Debug, Args)]
+pub(crate) struct GroupName {
+    /// The host's name.
+    pub(crate) host: String,
+    /// The source group's name.
+    pub(crate) group: String,
+}
+
+/// `holdfast schedule …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// Set when a source group is backed up.
+    Set {
+        /// The source group.
+        #[command(flatten)]
+        target: GroupName,
+        /// Five fields: minute, hour, day of month, month, day of week.
+        #[arg(long, value_name = "EXPR")]
+        cron: String,
+        /// The time zone the expression is read in, such as `Europe/Berlin`.
+        #[arg(long, value_name = "IANA", default_value = "UTC")]
+        zone: String,
+        /// Keep the schedule but do not run it.
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Back up the source group only when somebody asks.
+    Remove(GroupName),
+}
+
+/// `holdfast run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The host's name.
+    pub(crate) host: String,
+    /// The source group to back up.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: String,
+    /// Follow the job. Exits with 0 when it succeeded, 3 when some files could not be read, 1 when
+    /// it failed or was cancelled. Ctrl-C ends the following, not the job.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// `holdfast jobs`.
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Only jobs of this host.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Only jobs in this state, such as `running` or `failed`.
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// How many at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub(crate) limit: u32,
+}
+
+/// A job.
+#[derive(Debug, Args)]
+pub(crate) struct JobId {
+    /// The job's id, as `holdfast run` and `holdfast jobs` print it.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::read(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        with_server_url(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn a_group_takes_several_includes_and_excludes() {
+        let line = "holdfast group add web-1 etc --repo main --include /etc /srv --exclude *.tmp";
+        let cli = read(line).unwrap();
+        let Command::Group(Group::Add { include, exclude, .. }) = cli.command else {
+            panic!("parsed as {:?}", cli.command);
+        };
+        assert_eq!(include, ["/etc", "/srv"]);
+        assert_eq!(exclude, ["*.tmp"]);
+    }
+
+    #[test]
+    fn no_command_takes_a_token_as_an_argument() {
+        for line in ["holdfast hosts --token x", "holdfast --token x hosts"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn json_may_follow_the_command() {
+        assert!(read("holdfast host add web-1 --json").unwrap().global.json);
+    }
+
+    #[test]
+    fn the_server_may_be_named_before_or_after_the_command() {
+        for line in ["holdfast --url http://a hosts", "holdfast host --url http://a add web-1"] {
+            let url = read(line).unwrap().global.url.unwrap();
+            assert_eq!(url.as_str(), "http://a/", "{line}");
+        }
+        let both = read("holdfast --url http://a jobs --url http://b").unwrap();
+        assert_eq!(both.global.url.unwrap().as_str(), "http://b/");
+    }
+
+    #[test]
+    fn the_url_of_a_new_repository_is_not_the_servers() {
+        let line = "holdfast --url http://a repo add main --url /srv/backup --password-file -";
+        let cli = read(line).unwrap();
+        assert_eq!(cli.global.url.unwrap().as_str(), "http://a/");
+        let Command::Repo(Repo::Add(add)) = cli.command else { panic!("another command") };
+        assert_eq!(add.url.as_deref(), Some("/srv/backup"));
+    }
+}

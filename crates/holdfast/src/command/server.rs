@@ -1,0 +1,81 @@
+//! `holdfast server`.
+
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
+
+use holdfast_server::{ServerConfig, server};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{LogFormat, Server},
+    failure::{Failure, chain, sentence},
+    output::print,
+};
+
+/// Runs the control plane until SIGINT or SIGTERM.
+pub(super) fn run(args: &Server) -> Result<ExitCode, Failure> {
+    log_to_stderr(args.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::new(
+            format!("The server could not start: {}.", chain(&error)),
+            "Check this user's limits on open files and processes (`ulimit -a`).",
+        )
+    })?;
+    runtime.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &Server) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    let config = ServerConfig { data_dir: args.data.clone(), listen: args.listen.clone() };
+    tokio::select! {
+        biased;
+        () = second_signal(&stop) => Err(Failure::new(
+            "A second signal came while the server was stopping.",
+            "Nothing is lost: agents repeat what was not acknowledged. Send one signal and wait.",
+        )),
+        ended = server::run(config, stop.clone(), announce) => ended
+            .map_err(|error| Failure::new(sentence(&chain(&error)), error.action())),
+    }
+}
+
+/// Tells where the server listens; scripts wait for this line.
+fn announce(address: SocketAddr) {
+    print(&format!("listening on http://{address}\n"));
+}
+
+/// Asks for a graceful end at the first signal, and returns at the second.
+async fn second_signal(stop: &CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be received; only SIGKILL will end the server");
+        return std::future::pending().await;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    }
+}
+
+fn log_to_stderr(format: LogFormat) -> Result<(), Failure> {
+    let directives = std::env::var("HOLDFAST_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(&directives).map_err(|error| {
+        Failure::new(
+            format!("HOLDFAST_LOG is not a log filter: {error}."),
+            "Set it to `error`, `warn`, `info`, `debug`, or `holdfast_server=debug`.",
+        )
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! What the API answers, as far as these commands show it.
+//!
+//! Every field has a default: an answer of a newer server that lacks or adds something is still
+//! shown. `--json` prints the answer itself and does not pass through here.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// A host.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Host {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) last_seen_at: Option<Timestamp>,
+    pub(crate) connected_since: Option<Timestamp>,
+    pub(crate) agent_version: Option<String>,
+    pub(crate) restic_version: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) os: Option<String>,
+    pub(crate) arch: Option<String>,
+    pub(crate) time_zone: Option<String>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) last_backup: Option<LastBackup>,
+    pub(crate) next_backup_at: Option<Timestamp>,
+    pub(crate) running_jobs: Vec<String>,
+    pub(crate) reconnects: u64,
+    pub(crate) clock_offset_ms: Option<i64>,
+}
+
+/// The last backup of a host that ended.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LastBackup {
+    pub(crate) job_id: String,
+    pub(crate) group: String,
+    pub(crate) status: String,
+    pub(crate) finished_at: Option<Timestamp>,
+}
+
+/// `GET /hosts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Hosts {
+    pub(crate) hosts: Vec<Host>,
+}
+
+/// `POST /hosts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Enrolment {
+    pub(crate) name: String,
+    pub(crate) enrolment_token: String,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// A source group.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) repository_name: String,
+    pub(crate) includes: Vec<String>,
+    pub(crate) excludes: Vec<String>,
+    pub(crate) schedule: Option<Schedule>,
+}
+
+/// `GET /hosts/{host}/groups`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Groups {
+    pub(crate) groups: Vec<Group>,
+}
+
+/// When a source group is backed up.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Schedule {
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    pub(crate) enabled: bool,
+    pub(crate) in_words: String,
+    pub(crate) next_at: Option<Timestamp>,
+}
+
+/// A repository.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Repository {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) location: String,
+    pub(crate) snapshot_count: Option<u64>,
+    pub(crate) total_size_bytes: Option<u64>,
+    pub(crate) host_count: u64,
+}
+
+/// `GET /repositories`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Repositories {
+    pub(crate) repositories: Vec<Repository>,
+}
+
+/// A job.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Job {
+    pub(crate) id: String,
+    pub(crate) host_name: String,
+    pub(crate) operation: String,
+    pub(crate) group: String,
+    pub(crate) status: String,
+    pub(crate) cause: String,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) snapshot_id: Option<String>,
+    pub(crate) attempt: u32,
+    pub(crate) error: Option<JobError>,
+    pub(crate) stats: Option<Stats>,
+    pub(crate) progress: Option<Progress>,
+    pub(crate) host_online: bool,
+    pub(crate) cancel_requested: bool,
+}
+
+/// Why a job is not `succeeded`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct JobError {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) action: String,
+}
+
+/// The part of restic's summary that is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Stats {
+    pub(crate) files_new: Option<u64>,
+    pub(crate) files_changed: Option<u64>,
+    pub(crate) files_unmodified: Option<u64>,
+    pub(crate) data_added: Option<u64>,
+    pub(crate) total_bytes_processed: Option<u64>,
+}
+
+/// How far a job is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progress {
+    pub(crate) percent_done: f64,
+    pub(crate) files_done: u64,
+    pub(crate) total_files: u64,
+    pub(crate) bytes_done: u64,
+    pub(crate) total_bytes: u64,
+    pub(crate) eta_seconds: Option<u64>,
+    pub(crate) throughput_bps: u64,
+    pub(crate) current_files: Vec<String>,
+    pub(crate) error_count: u64,
+}
+
+/// `GET /jobs`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) next: Option<String>,
+}
+
+/// `GET /jobs/{job}/log`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Log {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) next: Option<u64>,
+}
+
+/// One line of a job's log.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Line {
+    pub(crate) seq: u64,
+    pub(crate) ts: Option<Timestamp>,
+    pub(crate) stream: String,
+    pub(crate) payload: String,
+}
+
+/// Lines that were dropped on the way, both ends included.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Gap {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// A snapshot.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Snapshot {
+    pub(crate) short_id: String,
+    pub(crate) time: Option<Timestamp>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) file_count: Option<u64>,
+    pub(crate) repository_name: String,
+}
+
+/// `GET /hosts/{host}/snapshots`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Snapshots {
+    pub(crate) snapshots: Vec<Snapshot>,
+}
