@@ -22,7 +22,7 @@ use crate::{
     config::{Directory, DirectoryError, Enrolment, Status},
     error::{Advice, chain},
     facts,
-    job::{Context, Limits, Runner},
+    job::{Context, Limits, Runner, recover, run_listings},
     schedule,
     state::{OpenError, State},
 };
@@ -140,24 +140,37 @@ async fn make_link(
     Client::new(config, identity, Arc::clone(state), token, machine).map_err(RunError::Link)
 }
 
-/// The agent's own work: jobs and schedules. Ends when `stop` was asked for and both have stopped.
+/// The agent's own work. Ends when `stop` was asked for and all of it has stopped.
 async fn work(
     context: Context,
     enrolment: &Enrolment,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let state = Arc::clone(&context.state);
-    let failed = state.failed();
-    let runner = Runner::new(context, Limits::default()).run(stop.clone());
-    let scheduler = schedule::run(state, enrolment.host_id, stop);
+    let failed = context.state.failed();
     tokio::select! {
         biased;
-        ended = async { tokio::try_join!(runner, scheduler) } => {
-            ended.map(drop).map_err(|error| RunError::StateLost(Some(error)))
+        ended = work_until(context, enrolment, stop) => {
+            ended.map_err(|error| RunError::StateLost(Some(error)))
         }
-        // The link's writes fail outside of the two; dropping them kills what restic runs.
+        // The link's writes fail outside of that work; dropping it kills what restic runs.
         () = failed.cancelled() => Err(RunError::StateLost(None)),
     }
+}
+
+async fn work_until(
+    context: Context,
+    enrolment: &Enrolment,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        recovered = recover(&context) => recovered?,
+    }
+    let scheduler = schedule::run(Arc::clone(&context.state), enrolment.host_id, stop.clone());
+    let listings = run_listings(context.clone(), context.link.status(), stop.clone());
+    let runner = Runner::new(context, Limits::default()).run(stop);
+    tokio::try_join!(runner, scheduler, listings).map(drop)
 }
 
 /// Runs the link. When it cannot go on the agent does: backups matter more than telling of them.

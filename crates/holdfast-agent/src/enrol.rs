@@ -142,8 +142,8 @@ pub async fn enroll(options: &EnrolOptions) -> Result<Enrolment, EnrolError> {
     let earlier = earlier_enrolment(&directory, options.force)?;
     let state = State::open(&directory.state_path()).map_err(|error| local(error_of(error)))?;
 
-    // A replaced enrolment gets a new outbox: the server that takes it has seen nothing of the old.
-    let incarnation = if earlier.is_some() { state::mint() } else { state.incarnation() };
+    // Every enrolment gets a new outbox: the server that takes it has seen nothing of an older one.
+    let incarnation = state::mint();
     let answer = redeem(options, incarnation).await?;
     let enrolment = Enrolment {
         server: options.server.clone(),
@@ -152,7 +152,7 @@ pub async fn enroll(options: &EnrolOptions) -> Result<Enrolment, EnrolError> {
         host_name: answer.host_name,
         allow_plaintext: options.allow_plaintext,
     };
-    let keep = earlier.is_none_or(|earlier| earlier.host_id == enrolment.host_id);
+    let keep = earlier.is_some_and(|earlier| earlier.host_id == enrolment.host_id);
     state.begin_incarnation(incarnation, keep).await.map_err(|error| local(error.into()))?;
     directory.store_enrolment(&enrolment, &answer.agent_token).map_err(EnrolError::Directory)?;
     Ok(enrolment)

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! journal ──▶ runner (one) ──▶ queue decides what may start
-//!                └─▶ one task per running job: plan ─▶ intent (synced) ─▶ restic ─▶ result (synced)
+//!                └─▶ one task per running job: intent (synced) ─▶ restic ─▶ result (synced)
 //!                                                        └─ events ─▶ report ─▶ link
+//! results ──▶ listings (one): what the repository now holds, when the server can hear it
 //! ```
 //!
 //! The journal leads and the runner follows: commands and slots only change the journal, and the
 //! runner compares it with what runs. So a wish that comes while the runner is busy is never lost.
 
 mod backup;
+mod listing;
 mod log;
 mod queue;
 mod recovery;
@@ -27,7 +29,9 @@ use holdfast_protocol::{
 use jiff::Timestamp;
 
 use crate::{config::Directory, state::State};
+pub use listing::run_listings;
 pub use queue::Limits;
+pub use recovery::recover;
 pub use runner::Runner;
 
 /// What every job needs. Cheap to clone.
@@ -56,6 +60,12 @@ impl Context {
             cache_dir: self.directory.cache_dir(),
             scratch_dir: self.directory.run_dir().join(scratch),
         })
+    }
+
+    /// What restic records as the host of a snapshot.
+    fn host_name(&self) -> String {
+        let settings = Arc::clone(&self.state.settings().borrow());
+        settings.config.as_ref().map(|config| config.host_name.clone()).unwrap_or_default()
     }
 
     /// Ends a job that never ran.

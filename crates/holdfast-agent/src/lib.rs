@@ -7,12 +7,12 @@
 //! run ─┬─ State        the durable memory: outbox, inbox, journal, settings, slots
 //!      ├─ link Client  carries the outbox to the server and the server's records into the state
 //!      ├─ Scheduler    turns due slots into journal entries
-//!      └─ Runner       follows the journal; one task and one restic per running job
+//!      ├─ Runner       follows the journal; one task and one restic per running job
+//!      └─ Listings     tell the server what a repository holds after it has changed
 //! ```
 //!
-//! The four never call each other: the link and the scheduler change the journal, the runner follows
-//! it, and the runner's results leave through the outbox. So each may stop, crash or be slow without
-//! the others noticing.
+//! None of them calls another: the link and the scheduler change the journal, the runner follows it,
+//! and results leave through the outbox. So each may be slow, or wait, without the others noticing.
 //!
 //! What holds, whatever happens:
 //!

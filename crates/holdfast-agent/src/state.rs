@@ -4,7 +4,8 @@
 //! * the **inbox** position: how far the server's records have taken effect here,
 //! * the **journal**: jobs that have not ended, and the ids of those that have,
 //! * the **settings**: the newest configuration and schedules,
-//! * the **slots**: how far each schedule has fired.
+//! * the **slots**: how far each schedule has fired,
+//! * the **listings**: repositories whose snapshots the server has not heard of.
 //!
 //! What belongs together changes in one transaction: a command and its answer, a job's end and its
 //! result, a slot and its jobs. So after any crash the file tells one consistent story.
@@ -12,6 +13,7 @@
 mod database;
 mod inbox;
 mod journal;
+mod listings;
 mod outbox;
 mod settings;
 mod slots;
@@ -40,6 +42,7 @@ use crate::error::chain;
 use database::Database;
 pub use database::OpenError;
 pub use journal::{Entry, Slot, Stage, Wanted};
+pub use listings::Due;
 pub use settings::Settings;
 pub use slots::{Firing, Mark};
 use table::{BOOT, INCARNATION, RECEIVED, TEXTS};
@@ -54,6 +57,7 @@ pub struct State {
     settings: watch::Sender<Arc<Settings>>,
     outbox_grew: Notify,
     jobs_changed: Notify,
+    listings_changed: Notify,
     failed: CancellationToken,
 }
 
@@ -92,6 +96,7 @@ impl State {
             settings: watch::Sender::new(Arc::new(settings)),
             outbox_grew: Notify::new(),
             jobs_changed: Notify::new(),
+            listings_changed: Notify::new(),
             failed: CancellationToken::new(),
         })
     }
@@ -158,6 +163,7 @@ impl State {
             }
             slots::clear(txn)?;
             journal::clear(txn)?;
+            listings::clear(txn)?;
             outbox::clear(txn)
         })
         .await
@@ -255,21 +261,55 @@ impl State {
     /// Ends a job: its result and the end of its journal entry are one change. `false` when it had
     /// ended before; then this result is dropped.
     ///
+    /// A result with a snapshot also makes a list of the repository due.
+    ///
     /// # Errors
     /// When the disk refuses.
     pub async fn finish(&self, finished: Finished) -> Result<bool, StoreError> {
         let first = self
             .write("storing a job's result", move |txn| {
-                let first = journal::end(txn, finished.job_id)?;
-                if first {
-                    outbox::append(txn, &Message::JobFinished(finished))?;
+                let Some(entry) = journal::end(txn, finished.job_id)? else { return Ok(false) };
+                if finished.snapshot_id.is_some() {
+                    listings::note(txn, entry.run.repository_id)?;
                 }
-                Ok(first)
+                outbox::append(txn, &Message::JobFinished(finished))?;
+                Ok(true)
             })
             .await?;
         self.outbox_grew.notify_one();
         self.jobs_changed.notify_one();
+        self.listings_changed.notify_one();
         Ok(first)
+    }
+
+    /// Repositories whose snapshots the server should hear of.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn listings_due(&self) -> Result<Vec<Due>, StoreError> {
+        self.database.read("reading what is to be listed", listings::due).await
+    }
+
+    /// Waits until more repositories may be due.
+    ///
+    /// # Cancel safety
+    /// Safe: a wake-up that came meanwhile is kept for the next call.
+    pub async fn listings_changed(&self) {
+        self.listings_changed.notified().await;
+    }
+
+    /// Appends the list of a repository, and with it settles that it was due.
+    ///
+    /// # Errors
+    /// When the disk refuses; then the list is still due.
+    pub async fn append_listing(&self, due: Due, parts: Vec<Message>) -> Result<(), StoreError> {
+        self.write("storing a repository's list", move |txn| {
+            parts.iter().try_for_each(|part| outbox::append(txn, part).map(drop))?;
+            listings::settle(txn, due)
+        })
+        .await?;
+        self.outbox_grew.notify_one();
+        Ok(())
     }
 
     /// Appends records for the server, in order. `Ok` means on disk.

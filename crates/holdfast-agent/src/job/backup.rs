@@ -1,15 +1,12 @@
 //! One backup job, from the journal to its result.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path};
 
 use holdfast_engine::{Access, Backup, Control, Outcome};
 use holdfast_link::StoreError;
 use holdfast_protocol::{
-    JobId, Message, RepositoryId,
-    message::{
-        job::{Finished, JobError, Status},
-        snapshot::{REPORT_SNAPSHOTS_MAX, Report as SnapshotReport, Snapshot},
-    },
+    JobId,
+    message::job::{Finished, JobError, Status},
 };
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -23,9 +20,6 @@ use crate::{
 
 /// Events that may wait for the reporter; the engine keeps what does not fit.
 const EVENTS_MAX: usize = 64;
-
-/// How long listing the snapshots may take before it is given up.
-const LIST_WITHIN: Duration = Duration::from_secs(300);
 
 /// Runs the job and stores its result.
 ///
@@ -45,15 +39,7 @@ pub(super) async fn run(
     if context.state.intend(job).await? {
         tracing::info!(job_id = %job, group = entry.run.tag, "job starts");
         let outcome = back_up(&context, &entry, &access, &control).await?;
-        let made_snapshot = outcome.snapshot_id.is_some();
         end(&context, job, outcome, stopping.is_cancelled()).await?;
-        if made_snapshot && !stopping.is_cancelled() {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => {}
-                listed = list(&context, entry.run.repository_id, &access) => listed?,
-            }
-        }
     }
     remove(&access.scratch_dir);
     Ok(())
@@ -84,7 +70,7 @@ async fn back_up(
     control: &Control,
 ) -> Result<Outcome, StoreError> {
     let backup = Backup {
-        host: host_name(context),
+        host: context.host_name(),
         tag: entry.run.tag.clone(),
         includes: entry.run.includes.clone(),
         excludes: entry.run.excludes.clone(),
@@ -98,12 +84,6 @@ async fn back_up(
     let reporting = Report::new(context, entry).run(incoming);
     let (outcome, ()) = tokio::try_join!(running, reporting)?;
     Ok(outcome)
-}
-
-fn host_name(context: &Context) -> String {
-    let settings = context.state.settings();
-    let settings = settings.borrow();
-    settings.config.as_ref().map(|config| config.host_name.clone()).unwrap_or_default()
 }
 
 async fn end(
@@ -142,53 +122,6 @@ async fn own_up(context: &Context, job: JobId, outcome: Outcome) -> Result<Outco
     Ok(Outcome { status: Status::Interrupted, error: Some(error), ..outcome })
 }
 
-/// Tells the server what the repository now holds. That it could not be listed is no failure of the
-/// job: the snapshot is there.
-async fn list(
-    context: &Context,
-    repository: RepositoryId,
-    access: &Access,
-) -> Result<(), StoreError> {
-    let host = host_name(context);
-    let listed_at = Timestamp::now();
-    let listing = context.restic.snapshots(access, &host);
-    match tokio::time::timeout(LIST_WITHIN, listing).await {
-        Ok(Ok(snapshots)) => {
-            context.state.append(reports(repository, listed_at, &snapshots)).await?;
-        }
-        Ok(Err(error)) => {
-            tracing::warn!(code = error.code, "the snapshots were not listed: {}", error.message);
-        }
-        Err(_) => tracing::warn!("the snapshots were not listed: restic took too long"),
-    }
-    Ok(())
-}
-
-/// A list in parts small enough for a frame. An empty list is one part too: it empties the other
-/// side's.
-fn reports(
-    repository_id: RepositoryId,
-    listed_at: Timestamp,
-    snapshots: &[Snapshot],
-) -> Vec<Message> {
-    let report_id = uuid::Uuid::now_v7().to_string();
-    let mut parts: Vec<&[Snapshot]> = snapshots.chunks(REPORT_SNAPSHOTS_MAX).collect();
-    if parts.is_empty() {
-        parts.push(&[]);
-    }
-    let last = parts.len() - 1;
-    let part = |(index, snapshots): (usize, &[Snapshot])| {
-        Message::SnapshotsReport(SnapshotReport {
-            repository_id,
-            report_id: report_id.clone(),
-            last: index == last,
-            listed_at,
-            snapshots: snapshots.to_vec(),
-        })
-    };
-    parts.into_iter().enumerate().map(part).collect()
-}
-
 /// Removes a scratch directory. What stays behind is removed at the next start.
 pub(super) fn remove(scratch: &Path) {
     match fs::remove_dir_all(scratch) {
@@ -196,42 +129,5 @@ pub(super) fn remove(scratch: &Path) {
             tracing::warn!(path = %scratch.display(), %error, "scratch files were left behind");
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn snapshot(number: usize) -> Snapshot {
-        Snapshot {
-            id: number.to_string(),
-            short_id: number.to_string(),
-            time: Timestamp::UNIX_EPOCH,
-            hostname: "alpha".to_owned(),
-            paths: vec![],
-            tags: vec![],
-            size_bytes: None,
-            file_count: None,
-        }
-    }
-
-    fn parts(count: usize) -> Vec<(bool, usize)> {
-        let snapshots: Vec<_> = (0..count).map(snapshot).collect();
-        let repository = RepositoryId::from_uuid(Uuid::from_u128(1));
-        let part = |message| match message {
-            Message::SnapshotsReport(report) => (report.last, report.snapshots.len()),
-            other => panic!("not a report: {}", other.kind()),
-        };
-        reports(repository, Timestamp::UNIX_EPOCH, &snapshots).into_iter().map(part).collect()
-    }
-
-    #[test]
-    fn a_long_list_goes_in_parts_and_only_the_last_says_so() {
-        assert_eq!(parts(0), [(true, 0)]);
-        assert_eq!(parts(500), [(true, 500)]);
-        assert_eq!(parts(1001), [(false, 500), (false, 500), (true, 1)]);
     }
 }

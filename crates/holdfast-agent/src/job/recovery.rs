@@ -23,11 +23,12 @@ const BURIAL_WITHIN: Duration = Duration::from_secs(5);
 /// Ends every job that an earlier life of the agent had begun.
 ///
 /// A job past its intent may have run to its end, or not at all: nobody knows, so it is told as
-/// interrupted and never run again by itself. Jobs that only waited go on waiting.
+/// interrupted and never run again by itself. Jobs that only waited go on waiting. It must have ended
+/// before anything else uses restic: it takes every process with our scratch files for an orphan.
 ///
 /// # Errors
 /// When the state cannot be read or written.
-pub(super) async fn recover(context: &Context) -> Result<(), StoreError> {
+pub async fn recover(context: &Context) -> Result<(), StoreError> {
     let mut begun = context.state.active_jobs().await?;
     begun.retain(|entry| entry.stage != Stage::Received);
     end_processes(context, &begun).await;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, backup, job_error, queue, queue::Limits, recovery, without_result};
+use super::{Context, backup, job_error, queue, queue::Limits, without_result};
 use crate::{
     error::chain,
     state::{Entry, Wanted},
@@ -60,16 +60,11 @@ impl Runner {
         }
     }
 
-    /// Clears up after an earlier life, then runs jobs until `stop`, then ends those that run.
+    /// Runs jobs until `stop`, then ends those that run.
     ///
     /// # Errors
     /// When the state cannot be read or written. Every running restic has been killed then.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            recovered = recovery::recover(&self.context) => recovered?,
-        }
         loop {
             let deadline = self.turn().await?;
             tokio::select! {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use holdfast_link::{
-    ClientConfig, Credentials, CredentialsError, Host, Identity, Record, Store, Unsequenced,
+    ClientConfig, Credentials, CredentialsError, Host, Identity, LinkState, LinkStatus, Record,
+    Store, Unsequenced,
 };
 use holdfast_protocol::{
     Message, Payload,
@@ -21,7 +22,7 @@ use holdfast_protocol::{
     },
 };
 use tempfile::TempDir;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -216,10 +217,15 @@ async fn a_command_becomes_a_snapshot_a_result_and_a_list() {
     let source = bench.source();
     let job = bench.order(1, &source, 1).await;
     let (stop, runner) = bench.start(Limits::default());
+    let (link, status) = watch::channel(LinkStatus::default());
+    let listings = tokio::spawn(run_listings(bench.context.clone(), status, stop.clone()));
     let end = bench.await_end().await;
     assert_eq!(end.job_id, job);
     assert_eq!(end.status, Status::Succeeded, "{:?}", end.error);
+    assert_eq!(bench.context.state.listings_due().await.unwrap().len(), 1, "nobody could hear it");
+    link.send_modify(|status| status.state = LinkState::Live);
     let reports = bench.await_records("snapshots.report", 1).await;
+    assert!(bench.context.state.listings_due().await.unwrap().is_empty());
     let report: snapshot::Report = reports[0].parse().unwrap();
     assert!(report.last);
     assert_eq!(report.snapshots.len(), 1);
@@ -228,6 +234,7 @@ async fn a_command_becomes_a_snapshot_a_result_and_a_list() {
     assert_eq!(report.snapshots[0].tags, ["etc"]);
     stop.cancel();
     runner.await.unwrap();
+    listings.await.unwrap().unwrap();
     let story = ["config.applied", "command.result", "job.started", "job.finished"];
     assert_eq!(bench.kinds().await[..4], story);
     let left = fs::read_dir(bench.context.directory.run_dir()).unwrap().count();

@@ -121,11 +121,10 @@ pub(super) fn active_one(txn: &WriteTransaction, job: JobId) -> Result<Option<En
     row.map(|row| table::from_json(row.value())).transpose()
 }
 
-/// Takes a job out of the journal; only its id stays. `false` when it had ended before.
-pub(super) fn end(txn: &WriteTransaction, job: JobId) -> Result<bool, redb::Error> {
-    if txn.open_table(ACTIVE)?.remove(key(job))?.is_none() {
-        return Ok(false);
-    }
+/// Takes a job out of the journal; only its id stays. `None` when it had ended before.
+pub(super) fn end(txn: &WriteTransaction, job: JobId) -> Result<Option<Entry>, redb::Error> {
+    let Some(entry) = active_one(txn, job)? else { return Ok(None) };
+    txn.open_table(ACTIVE)?.remove(key(job))?;
     let number = table::take_number(txn, ENDED_NEXT)?;
     txn.open_table(ENDED)?.insert(key(job), number)?;
     let mut order = txn.open_table(ENDED_ORDER)?;
@@ -135,7 +134,7 @@ pub(super) fn end(txn: &WriteTransaction, job: JobId) -> Result<bool, redb::Erro
     {
         txn.open_table(ENDED)?.remove(job.value())?;
     }
-    Ok(true)
+    Ok(Some(entry))
 }
 
 /// Every job that has not ended, first received first.

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Counters: [`BOOT`], [`NEXT`], [`RECEIVED`], [`ORDER`], [`ENDED_NEXT`], [`IGNORED`].
+/// Counters: [`BOOT`], [`NEXT`], [`RECEIVED`], [`ORDER`], [`ENDED_NEXT`],
+/// [`LISTING_NEXT`], [`IGNORED`].
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// Texts: [`INCARNATION`], and the settings under [`CONFIG`] and [`SCHEDULES`].
 pub(super) const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("texts");
@@ -22,6 +23,8 @@ pub(super) const ENDED: TableDefinition<'_, u128, u64> = TableDefinition::new("e
 pub(super) const ENDED_ORDER: TableDefinition<'_, u64, u128> = TableDefinition::new("ended_order");
 /// How far each schedule has fired, by its id.
 pub(super) const SLOTS: TableDefinition<'_, u128, &str> = TableDefinition::new("slots");
+/// Repositories whose snapshots the server should hear of, by id, with the number of the change.
+pub(super) const LISTINGS: TableDefinition<'_, u128, u64> = TableDefinition::new("listings");
 /// Records of the server that could not be understood, by position.
 pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &str> =
     TableDefinition::new("dead_letters");
@@ -36,6 +39,8 @@ pub(super) const RECEIVED: &str = "received";
 pub(super) const ORDER: &str = "order";
 /// The place in [`ENDED_ORDER`] the next ended job gets.
 pub(super) const ENDED_NEXT: &str = "ended_next";
+/// The number of the next change to a repository.
+pub(super) const LISTING_NEXT: &str = "listing_next";
 /// Records of kinds this build does not know.
 pub(super) const IGNORED: &str = "ignored";
 /// Which life of the outbox this file is.
@@ -65,6 +70,7 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.open_table(ENDED)?;
     txn.open_table(ENDED_ORDER)?;
     txn.open_table(SLOTS)?;
+    txn.open_table(LISTINGS)?;
     txn.open_table(DEAD_LETTERS)?;
     Ok(())
 }

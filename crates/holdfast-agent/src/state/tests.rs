@@ -237,6 +237,37 @@ async fn a_job_ends_once_and_the_first_result_stands() {
 }
 
 #[tokio::test]
+async fn a_snapshot_makes_a_list_due_until_the_newest_change_is_in_it() {
+    let mut bench = Bench::new();
+    bench.apply(vec![run_record(1, 1), run_record(2, 2), run_record(3, 3)]).await;
+    let with_snapshot =
+        |number| Finished { snapshot_id: Some("abc".to_owned()), ..finished(job(number)) };
+    bench.state().finish(finished(job(1))).await.unwrap();
+    assert!(bench.state().listings_due().await.unwrap().is_empty(), "nothing new is in it");
+    bench.state().finish(with_snapshot(2)).await.unwrap();
+    bench.reopen();
+    let first = bench.state().listings_due().await.unwrap()[0];
+    bench.state().finish(with_snapshot(3)).await.unwrap();
+    bench.state().append_listing(first, vec![]).await.unwrap();
+    let second = bench.state().listings_due().await.unwrap()[0];
+    assert_ne!(first, second, "the list was made before the last snapshot");
+    bench.state().append_listing(second, vec![]).await.unwrap();
+    assert!(bench.state().listings_due().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_write_changes_nothing_and_stops_the_agent() {
+    let bench = Bench::new();
+    let full = |txn: &WriteTransaction| {
+        outbox::append(txn, &note(1))?;
+        Err::<(), _>(redb::Error::Io(std::io::ErrorKind::StorageFull.into()))
+    };
+    assert!(bench.state().write("testing", full).await.is_err());
+    assert!(bench.state().failed().is_cancelled());
+    assert!(bench.outbox().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_job_is_started_at_most_once_even_across_a_crash() {
     let mut bench = Bench::new();
     bench.apply(vec![run_record(1, 1)]).await;

@@ -97,7 +97,7 @@ fn an_enrolment_is_replaced_only_by_force_and_then_with_a_new_outbox() {
 }
 
 #[test]
-fn an_enrolment_that_failed_leaves_the_incarnation_free_for_the_next() {
+fn an_enrolment_that_failed_can_be_tried_again() {
     let bench = Bench::new();
     let refused = Server::refusing(401, "enrolment_token_used");
     refusal(&bench.enroll(&refused.url(), &[]));
