@@ -206,7 +206,7 @@ async fn settle(
     let mut touched = Vec::new();
     if known != Some(enrolment.incarnation) {
         touched = job::interrupt_unqueued(&mut *connection, host, now).await?;
-        outbox::renumber(&mut *connection, host).await?;
+        outbox::renumber(&mut *connection, host, 1).await?;
     }
     replace_token(&mut *connection, host, agent_token, now).await?;
     write_identity(&mut *connection, host, enrolment, now).await?;
@@ -243,6 +243,7 @@ async fn write_identity(
     sqlx::query(
         "UPDATE hosts SET
              boot = CASE WHEN incarnation = $2 THEN boot ELSE 0 END,
+             received = CASE WHEN incarnation = $2 THEN received ELSE 0 END,
              incarnation = $2, enrolled_at = $3, epoch = epoch + 1,
              hostname = $4, os = $5, arch = $6, agent_version = $7
          WHERE id = $1",

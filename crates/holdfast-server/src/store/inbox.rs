@@ -1,11 +1,13 @@
 //! One host's half of the store, as the link sees it.
 
+use std::ops::RangeInclusive;
+
 use holdfast_link::{Positions, Record, Unsequenced};
 use holdfast_protocol::{HostId, Message, Seq};
 use jiff::Timestamp;
 
 use super::{
-    Store, outbox,
+    Store, audit, outbox,
     row::{Columns, int},
 };
 use crate::metrics;
@@ -51,6 +53,28 @@ impl HostStore {
         tx.commit().await
     }
 
+    /// Notes lost records where people see them, and goes on after them.
+    async fn pass_over(&self, missing: &RangeInclusive<Seq>) -> Result<(), sqlx::Error> {
+        let mut tx = self.store.inner.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let passed = sqlx::query(
+            "UPDATE hosts SET received = $4
+             WHERE id = $1 AND epoch = $2 AND received = $3 AND $4 > $3",
+        )
+        .bind(self.host.to_string())
+        .bind(int(self.epoch))
+        .bind(int(*missing.start()) - 1)
+        .bind(int(*missing.end()))
+        .execute(&mut *tx)
+        .await?;
+        if passed.rows_affected() == 1 {
+            let subject =
+                format!("{}: records {} to {}", self.host, missing.start(), missing.end());
+            audit::note(&mut tx, "server", "link.gap", &subject).await?;
+            tracing::error!(host = %self.host, ?missing, "records of the agent are lost");
+        }
+        tx.commit().await
+    }
+
     fn hear(&self, message: &Unsequenced) {
         let bus = self.store.bus();
         match Message::decode(&message.kind, &message.payload) {
@@ -92,6 +116,10 @@ impl holdfast_link::Store for HostStore {
             .apply(self.host, self.epoch, records)
             .await
             .map_err(|error| holdfast_link::StoreError::new("applying records", error))
+    }
+
+    async fn skip(&self, missing: RangeInclusive<Seq>) -> Result<(), holdfast_link::StoreError> {
+        self.pass_over(&missing).await.map_err(failed("noting lost records"))
     }
 
     async fn receive(&self, message: Unsequenced) -> Result<(), holdfast_link::StoreError> {

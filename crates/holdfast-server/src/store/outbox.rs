@@ -88,34 +88,42 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Starts both directions from nothing for a new incarnation: what waits is numbered from 1 again,
-/// and nothing has been received.
+/// Numbers what waits anew, from `first` on.
 pub(super) async fn renumber(
     connection: &mut SqliteConnection,
     host: HostId,
+    first: Seq,
 ) -> Result<(), sqlx::Error> {
     let count = depth(&mut *connection, host).await?;
-    let first: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM outbox WHERE host_id = $1")
+    let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM outbox WHERE host_id = $1")
         .bind(host.to_string())
         .fetch_one(&mut *connection)
         .await?;
-    // The stream is dense, so one shift does it. It goes by way of negative numbers, because a key
-    // must stay unique after every single row.
-    if let Some(shift) = first.map(|first| first - 1).filter(|shift| *shift != 0) {
-        for statement in [
-            "UPDATE outbox SET seq = -(seq - $2) WHERE host_id = $1",
-            "UPDATE outbox SET seq = -seq WHERE host_id = $1 AND $2 = $2",
-        ] {
-            sqlx::query(statement)
-                .bind(host.to_string())
-                .bind(shift)
-                .execute(&mut *connection)
-                .await?;
-        }
+    if let Some(oldest) = oldest {
+        shift(&mut *connection, host, int(first) - oldest).await?;
     }
-    sqlx::query("UPDATE hosts SET next_seq = $2, received = 0 WHERE id = $1")
+    sqlx::query("UPDATE hosts SET next_seq = $2 WHERE id = $1")
         .bind(host.to_string())
-        .bind(int(count + 1))
+        .bind(int(first + count))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The stream is dense, so one shift keeps it so. It goes by way of negative numbers, because a key
+/// must be unique after every single row.
+async fn shift(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    by: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE outbox SET seq = -(seq + $2) WHERE host_id = $1")
+        .bind(host.to_string())
+        .bind(by)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("UPDATE outbox SET seq = -seq WHERE host_id = $1")
+        .bind(host.to_string())
         .execute(connection)
         .await?;
     Ok(())

@@ -7,7 +7,11 @@ use holdfast_protocol::{
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use super::{Error, Store, group, row::Columns, row::int, schedule as schedules};
+use super::{
+    Error, Store, group, outbox,
+    row::{Columns, int},
+    schedule as schedules,
+};
 
 /// An accepted hello.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Store {
         if let Err(refusal) = check(row.as_ref(), hello).map_err(Error::database(PHASE))? {
             return Ok(Err(refusal));
         }
+        catch_up(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
         let opened = take_epoch(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
@@ -101,6 +106,26 @@ fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, 
     })
 }
 
+/// An agent that holds records we never numbered has met a later state of this database, which was
+/// then set back to an older copy. Numbers must not be used twice, so what waits moves up. The agent
+/// recognises by its job a command that it has had before.
+async fn catch_up(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    hello: &Hello,
+) -> Result<(), sqlx::Error> {
+    let next: i64 = sqlx::query_scalar("SELECT next_seq FROM hosts WHERE id = $1")
+        .bind(host.to_string())
+        .fetch_one(&mut *connection)
+        .await?;
+    let theirs = hello.received.min(MAX_NUMBER);
+    if int(theirs) < next {
+        return Ok(());
+    }
+    tracing::warn!(%host, "the agent is ahead of this database, which seems to be an older copy");
+    outbox::renumber(connection, host, theirs + 1).await
+}
+
 async fn take_epoch(
     connection: &mut SqliteConnection,
     host: HostId,
@@ -116,7 +141,7 @@ async fn take_epoch(
          WHERE id = $1 RETURNING epoch, config_version",
     )
     .bind(host.to_string())
-    .bind(int(hello.epoch.min(MAX_EPOCH)))
+    .bind(int(hello.epoch.min(MAX_NUMBER)))
     .bind(int(hello.boot))
     .bind(Timestamp::now().as_millisecond())
     .bind(bounded(&hello.facts.agent_version))
@@ -130,8 +155,8 @@ async fn take_epoch(
     Ok(Opened { epoch: row.count("epoch")?, config_version: row.int("config_version")? })
 }
 
-/// An agent that claims an absurd epoch must not be able to overflow ours.
-const MAX_EPOCH: u64 = 1 << 53;
+/// An agent that claims an absurd number must not be able to make ours overflow.
+const MAX_NUMBER: u64 = 1 << 53;
 
 fn bounded(text: &str) -> String {
     text.chars().take(256).collect()

@@ -12,7 +12,7 @@ use holdfast_protocol::{
         schedule, snapshot,
     },
 };
-use holdfast_server::store::{Cancelled, Error, JobFilter, NewSchedule, Refusal};
+use holdfast_server::store::{Cancelled, Error, HostStore, JobFilter, NewSchedule, Refusal};
 use jiff::Timestamp;
 
 use crate::fleet::{self, Fleet, finished, record, started};
@@ -294,6 +294,30 @@ async fn a_restored_server_hands_out_an_epoch_above_the_agents() {
     hello.epoch = u64::MAX;
     fleet.store.open_session(host.id, &hello).await.unwrap().unwrap();
     fleet.store.open_session(host.id, &hello).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_restored_server_never_uses_a_number_twice() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let first = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let second = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let mut hello = fleet::hello(&host, 1);
+    hello.received = 7;
+    let opened = fleet.store.open_session(host.id, &hello).await.unwrap().unwrap();
+    let session = HostStore::new(fleet.store.clone(), host.id, opened.epoch);
+    let positions = session.positions().await.unwrap();
+    assert_eq!((positions.oldest, positions.next), (8, 10));
+    let records = session.load(7, 10).await.unwrap();
+    let run = |at: usize| records[at].payload.parse::<command::Run>().unwrap().job_id;
+    assert_eq!((run(0), run(1)), (first, second));
+
+    // The agent has forgotten what the lost state had acknowledged.
+    session.skip(1..=4).await.unwrap();
+    assert_eq!(session.positions().await.unwrap().received, 4);
+    session.skip(1..=4).await.unwrap();
+    session.apply(vec![record(5, &started(first))]).await.unwrap();
+    assert_eq!(session.positions().await.unwrap().received, 5);
 }
 
 #[tokio::test]

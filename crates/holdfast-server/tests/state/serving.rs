@@ -1,0 +1,79 @@
+//! The whole server: starting, refusing to start, and stopping.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use holdfast_server::{
+    ServerConfig,
+    server::{ServerError, run},
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+fn config(dir: &Path, listen: &str) -> ServerConfig {
+    ServerConfig { data_dir: dir.to_owned(), listen: listen.to_owned() }
+}
+
+struct Running {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), ServerError>>,
+}
+
+async fn start(dir: &Path) -> Running {
+    let stop = CancellationToken::new();
+    let (ready, address) = oneshot::channel();
+    let on_ready = move |address| ready.send(address).unwrap();
+    let task = tokio::spawn(run(config(dir, "127.0.0.1:0"), stop.clone(), on_ready));
+    Running { address: address.await.unwrap(), stop, task }
+}
+
+#[tokio::test]
+async fn a_server_answers_when_it_is_ready_and_stops_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path()).await;
+    let health = reqwest::get(format!("http://{}/healthz", server.address)).await.unwrap();
+    assert_eq!(health.status(), 200);
+    assert!(health.text().await.unwrap().contains("ready"));
+    let idle = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    server.stop.cancel();
+    let stopped = tokio::time::timeout(Duration::from_secs(5), server.task).await;
+    stopped.expect("within five seconds").unwrap().unwrap();
+    drop(idle);
+    let again = start(dir.path()).await;
+    again.stop.cancel();
+    again.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(dir.path()).await;
+    let second =
+        run(config(dir.path(), "127.0.0.1:0"), CancellationToken::new(), |_| panic!("ready"));
+    let error = second.await.unwrap_err();
+    assert!(error.to_string().contains("already uses the data directory"), "{error}");
+    first.stop.cancel();
+    first.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let starting = run(config(dir.path(), &address), CancellationToken::new(), |_| panic!("ready"));
+    let error = starting.await.unwrap_err();
+    assert_eq!(error.to_string(), format!("the address {address} is already in use"));
+    assert!(error.action().contains("--listen"));
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let starting = run(config(&file.join("data"), "127.0.0.1:0"), CancellationToken::new(), |_| {});
+    let error = starting.await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot use the data directory"), "{error}");
+    assert!(!error.action().is_empty());
+}
