@@ -15,10 +15,6 @@ export default defineConfig({
   server: {
     proxy: { '/api': { target: 'http://127.0.0.1:8471', ws: true } },
   },
-  test: {
-    environment: 'jsdom',
-    include: ['src/**/*.test.ts'],
-  },
-  // Component tests need Svelte's browser build, which vitest does not pick by itself.
-  resolve: process.env['VITEST'] ? { conditions: ['browser'] } : {},
+  // What is worth a unit test is pure; the screens are tested in a real browser (`npm run e2e`).
+  test: { environment: 'node', include: ['src/**/*.test.ts'] },
 });

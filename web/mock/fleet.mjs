@@ -208,8 +208,11 @@ export function world(scene = 'mixed', count = 0) {
   const jobs = [];
   for (const target of hosts.filter((it) => it.state !== 'pending').slice(0, 60)) {
     for (const source of target.groups) {
-      for (let day = scene === 'mixed' && target.name === 'kiosk-2' ? 4 : 0; day < 6; day += 1) {
-        jobs.push(endedJob(target, source.name, 38 * MINUTE + day * DAY + (target.name.length % 5) * 11 * MINUTE, 60 + ((day * 137 + target.name.length * 61) % 900)));
+      const hourly = source.schedule?.cron.startsWith('15 *');
+      const salt = [...(target.name + source.name)].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 7) % 997;
+      for (let run = scene === 'mixed' && target.name === 'kiosk-2' ? 4 : 0; run < 6; run += 1) {
+        const ago = hourly ? 38 * MINUTE + run * HOUR : 11 * HOUR + run * DAY - (salt % 47) * MINUTE;
+        jobs.push(endedJob(target, source.name, ago, hourly ? 21 + (salt % 40) + run : 90 + ((run * 137 + salt * 61) % 900)));
       }
     }
   }

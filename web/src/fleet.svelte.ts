@@ -6,13 +6,14 @@ import { isEnded, type Host, type Job } from './api/types';
 import { clock } from './clock.svelte';
 import { newestFirst } from './live/reducer';
 import { live } from './live/live.svelte';
+import { byName } from './order';
 import { judge } from './protection';
 
 // Judging ten thousand hosts every second would be waste; a verdict moves by minutes.
 const STEP_MS = 15_000;
 
 class Fleet {
-  readonly hosts: Host[] = $derived([...live.hosts.values()].sort((a, b) => a.name.localeCompare(b.name)));
+  readonly hosts: Host[] = $derived([...live.hosts.values()].sort((a, b) => byName(a.name, b.name)));
   /** Jobs not ended: running ones first, then those that wait. */
   readonly active: Job[] = $derived(
     [...live.jobs.values()].filter((job) => !isEnded(job.status)).sort(runningFirst),

@@ -4,6 +4,7 @@
 import { isEnded, type Group, type Host, type Job, type LastBackup, type Status } from './api/types';
 import { parse } from './format';
 import { newestFirst } from './live/reducer';
+import { byName, byText } from './order';
 
 /** From worst to best. A `note` is worth doing and changes no verdict. */
 export type Level = 'bad' | 'warn' | 'note' | 'ok';
@@ -201,7 +202,7 @@ export function newestEnd(host: Host, group: Group, jobs: readonly Job[]): LastB
   const fromHost = host.last_backup?.group === group.name ? host.last_backup : undefined;
   return [group.last_backup, fromHost, ...fromJobs]
     .filter((end): end is LastBackup => !!end)
-    .sort((a, b) => a.finished_at.localeCompare(b.finished_at))
+    .sort((a, b) => byText(a.finished_at, b.finished_at))
     .at(-1);
 }
 
@@ -260,5 +261,5 @@ function worst(levels: readonly Level[]): Level {
 }
 
 function worstFirst(a: Concern, b: Concern): number {
-  return RANK[a.level] - RANK[b.level] || a.host.name.localeCompare(b.host.name);
+  return RANK[a.level] - RANK[b.level] || byName(a.host.name, b.host.name);
 }

@@ -18,7 +18,7 @@ const STATUS: Record<Status, Tone> = {
 
 const LEVEL: Record<Level, Tone> = { bad: 'bad', warn: 'warn', note: 'idle', ok: 'ok' };
 
-const HOST: Record<Host['state'], Tone> = { online: 'ok', offline: 'off', pending: 'idle' };
+const HOST: Record<Host['state'], Tone> = { online: 'on', offline: 'off', pending: 'idle' };
 
 export const statusTone = (status: Status): Tone => STATUS[status] ?? 'idle';
 export const levelTone = (level: Level): Tone => LEVEL[level];

@@ -2,6 +2,7 @@
 // socket. A batch is applied at once so that a busy fleet costs one copy per frame, not one per event.
 
 import { isEnded, type Host, type Job, type LiveEvent, type Progress } from '../api/types';
+import { byText } from '../order';
 
 /** One point of a job's speed, by this browser's clock. */
 export interface Sample {
@@ -157,5 +158,5 @@ class Draft {
 
 /** Newest first; equal times by id, so that the order never flickers. */
 export function newestFirst(a: Job, b: Job): number {
-  return b.created_at.localeCompare(a.created_at) || b.id.localeCompare(a.id);
+  return byText(b.created_at, a.created_at) || byText(b.id, a.id);
 }

@@ -1,6 +1,7 @@
 // Which hosts a search and a state leave, and in which order. Pure.
 
 import type { Host } from '../../api/types';
+import { byName, byText } from '../../order';
 import type { Level } from '../../protection';
 
 export type HostFilter = 'all' | 'online' | 'offline' | 'attention' | 'pending';
@@ -43,16 +44,17 @@ const STATES = { offline: 0, pending: 1, online: 2 } as const;
 /** Sorted by a column; hosts without the value come last in both directions. */
 export function sortHosts(hosts: readonly Host[], key: string, down: boolean): Host[] {
   const turn = down ? -1 : 1;
-  const byName = (a: Host, b: Host) => a.name.localeCompare(b.name);
+  const named = (a: Host, b: Host) => byName(a.name, b.name);
   const byTime = (time: (host: Host) => string | null | undefined) => (a: Host, b: Host) => {
     const [left, right] = [time(a), time(b)];
-    if (!left || !right) return Number(!left) - Number(!right) || byName(a, b);
-    return turn * left.localeCompare(right) || byName(a, b);
+    if (!left || !right) return Number(!left) - Number(!right) || named(a, b);
+    return turn * byText(left, right) || named(a, b);
   };
-  const orders: Record<string, (a: Host, b: Host) => number> = {
-    state: (a, b) => turn * (STATES[a.state] - STATES[b.state]) || byName(a, b),
-    last: byTime((host) => host.last_backup?.finished_at),
-    next: byTime((host) => host.next_backup_at),
-  };
-  return [...hosts].sort(orders[key] ?? ((a, b) => turn * byName(a, b)));
+  // A map, because the key comes from the address: an object would answer to `toString`.
+  const orders = new Map<string, (a: Host, b: Host) => number>([
+    ['state', (a, b) => turn * (STATES[a.state] - STATES[b.state]) || named(a, b)],
+    ['last', byTime((host) => host.last_backup?.finished_at)],
+    ['next', byTime((host) => host.next_backup_at)],
+  ]);
+  return [...hosts].sort(orders.get(key) ?? ((a, b) => turn * named(a, b)));
 }

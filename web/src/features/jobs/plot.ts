@@ -37,11 +37,11 @@ export function plot(samples: readonly Sample[], width: number, height: number):
   return { points, line, area: `${line}L${width} ${height}L0 ${height}Z`, top, from: first.at, until: last.at };
 }
 
-/** The next of 1, 2, 5 times a power of two units, so that the scale reads well in IEC units. */
+/** The next number that reads well in IEC units, and so does its half. */
 export function roundUp(value: number): number {
   const unit = 1024 ** Math.max(0, Math.floor(Math.log(value) / Math.log(1024)));
   const inUnit = value / unit;
-  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024].find((it) => it >= inUnit) ?? 1024;
+  const step = [1, 1.5, 2, 3, 4, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1024].find((it) => it >= inUnit) ?? 1024;
   return step * unit;
 }
 
