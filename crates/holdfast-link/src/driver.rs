@@ -126,7 +126,7 @@ impl<'a, S: Store> Driver<'a, S> {
         self.session.handle(event, self.clock.now());
     }
 
-    fn handle_post(&mut self) {
+    pub(crate) fn handle_post(&mut self) {
         let Parcel { lanes, withdrawn, wake, close } = self.post.take();
         for (kind, key) in withdrawn {
             self.handle(Event::Withdraw { kind, key });

@@ -15,9 +15,11 @@
 //! ```
 
 mod action;
+mod conversation;
 mod event;
 mod handshake;
 mod inbox;
+mod leaving;
 mod liveness;
 mod outbox;
 mod overflow;
@@ -30,20 +32,12 @@ use std::{collections::VecDeque, time::Duration};
 
 pub use action::{Action, Ended, Frame, Notice, Opened, Violation};
 pub use event::{Admitted, CloseReason, Event, Introduction, Loss, Unreadable};
-use holdfast_protocol::{
-    Class, Envelope, Message, Payload, Seq,
-    message::link::{ACK, BYE, Bye, EXPECT, Expect, GO_AWAY, GoAway, PING, PONG, Ping},
-};
+use holdfast_protocol::{Class, Payload, Seq, message::link::Ping};
 pub use overflow::Dropped;
 pub(crate) use overflow::Lanes;
 
 use self::{
-    handshake::{millis, parse},
-    inbox::{Inbox, Offer},
-    liveness::Liveness,
-    outbox::Outbox,
-    overflow::Pace,
-    writer::Turn,
+    inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace, writer::Turn,
 };
 use crate::{
     clock::Moment,
@@ -176,24 +170,6 @@ enum Phase {
     Live,
     Draining,
     Ended,
-}
-
-/// Leaving in good order.
-#[derive(Debug, Clone, Copy)]
-struct Drain {
-    why: Why,
-    deadline: Moment,
-}
-
-/// Who wants the session to end, which decides what is waited for.
-#[derive(Debug, Clone, Copy)]
-enum Why {
-    /// We do (agent): send what there is, get it acknowledged, say goodbye.
-    Leaving,
-    /// The server asked us (agent): finish what flies, say goodbye.
-    Asked { after: Duration },
-    /// We asked the agent (server): it says goodbye.
-    Waiting { reason: CloseReason },
 }
 
 impl Session {
@@ -390,83 +366,6 @@ impl Session {
         Ok(())
     }
 
-    fn handle_frame(&mut self, frame: Envelope) -> Result<(), Violation> {
-        self.counts.frames += 1;
-        self.liveness.heard(self.now);
-        if self.closing.is_some() {
-            return Ok(());
-        }
-        if matches!(self.phase, Phase::Handshaking) {
-            return self.handle_greeting(&frame);
-        }
-        if let Some(ack) = frame.ack {
-            self.outbox.acknowledge(ack, self.now)?;
-        }
-        match frame.seq {
-            Some(seq) => self.handle_record(seq, frame),
-            None => self.handle_unnumbered(frame),
-        }
-    }
-
-    fn handle_record(&mut self, seq: Seq, frame: Envelope) -> Result<(), Violation> {
-        if seq == 0 {
-            return Err(Violation::Unnumbered { kind: short(&frame.kind) });
-        }
-        let payload = frame.payload.unwrap_or_else(|| Payload::of(&()));
-        let record = Record { seq, ts: frame.ts, kind: frame.kind, payload };
-        match self.inbox.offer(record, self.now)? {
-            Offer::Taken => {}
-            Offer::Duplicate => self.counts.duplicates += 1,
-            Offer::Early { ask } => {
-                self.counts.early += 1;
-                self.expect |= ask;
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_unnumbered(&mut self, frame: Envelope) -> Result<(), Violation> {
-        match frame.kind.as_str() {
-            ACK | PONG => {}
-            BYE => self.handle_bye(parse(&frame, BYE)?),
-            EXPECT => self.outbox.rewind(parse::<Expect>(&frame, EXPECT)?.next)?,
-            GO_AWAY if self.role == Role::Agent => {
-                self.handle_go_away(&parse(&frame, GO_AWAY)?);
-            }
-            // Only the newest waits: a flood of pings costs one pong.
-            PING => self.pong = Some(parse(&frame, PING)?),
-            kind => return self.handle_message(kind.to_owned(), frame),
-        }
-        Ok(())
-    }
-
-    fn handle_message(&mut self, kind: String, frame: Envelope) -> Result<(), Violation> {
-        use holdfast_protocol::message::link::{HELLO, REJECT, WELCOME};
-        if matches!(kind.as_str(), HELLO | WELCOME | REJECT | GO_AWAY) {
-            return Err(Violation::OutOfTurn { kind });
-        }
-        match Message::class_of(&kind) {
-            Some(Class::Record) => return Err(Violation::Unnumbered { kind }),
-            Some(class) => self.inbox.deliver(Unsequenced {
-                class,
-                key: String::new(),
-                ts: frame.ts,
-                kind,
-                payload: frame.payload.unwrap_or_else(|| Payload::of(&())),
-            }),
-            None => self.note_unknown(&kind),
-        }
-        Ok(())
-    }
-
-    fn note_unknown(&mut self, kind: &str) {
-        self.counts.unknown += 1;
-        // One line per session is enough to know; a flood must not become a flood of notices.
-        if self.counts.unknown == 1 {
-            self.queue.push_back(Action::Notice(Notice::UnknownKind { kind: short(kind) }));
-        }
-    }
-
     fn handle_applied(&mut self) {
         self.inbox.applied(self.now, self.config.ack_delay);
         if self.drain.is_some() {
@@ -497,101 +396,6 @@ impl Session {
         {
             self.end(ended, code);
         }
-    }
-
-    fn handle_lost(&mut self, loss: Loss) {
-        let ended = match (self.closing.take(), self.drain.map(|drain| drain.why)) {
-            (Some((ended, _)), _) => ended,
-            (None, Some(Why::Asked { after })) => Ended::GoAway { after },
-            (None, Some(Why::Waiting { reason })) => Ended::Closed(reason),
-            (None, Some(Why::Leaving)) => Ended::Stopped,
-            (None, None) => Ended::Lost(loss),
-        };
-        self.finish(ended);
-    }
-
-    fn handle_bye(&mut self, bye: Bye) {
-        let ended = match self.drain.map(|drain| drain.why) {
-            Some(Why::Waiting { reason }) => Ended::Closed(reason),
-            Some(Why::Asked { after }) => Ended::GoAway { after },
-            Some(Why::Leaving) => Ended::Stopped,
-            None => Ended::Bye { reason: bye.reason },
-        };
-        self.end(ended, close_code::NORMAL);
-    }
-
-    fn handle_go_away(&mut self, go_away: &GoAway) {
-        let after = Duration::from_millis(go_away.after_ms);
-        if !matches!(self.drain, Some(Drain { why: Why::Leaving, .. })) {
-            self.begin_drain(Why::Asked { after });
-        }
-    }
-
-    fn handle_stop(&mut self) {
-        match (self.phase, self.role) {
-            (Phase::Handshaking, _) => self.end(Ended::Stopped, close_code::NORMAL),
-            (_, Role::Agent) => self.begin_drain(Why::Leaving),
-            (_, Role::Server) => {
-                let after = self.redial_spread.mul_f64(self.config.jitter.clamp(0.0, 1.0));
-                self.handle_close(CloseReason::Draining { after });
-            }
-        }
-    }
-
-    fn handle_close(&mut self, reason: CloseReason) {
-        match reason {
-            CloseReason::Fenced => self.end(Ended::Closed(reason), close_code::FENCED),
-            CloseReason::Revoked => self.end(Ended::Closed(reason), close_code::REVOKED),
-            CloseReason::Draining { .. } if !self.is_live() => {
-                self.end(Ended::Closed(reason), close_code::RESTART);
-            }
-            CloseReason::Draining { after } => self.ask_to_leave(after),
-        }
-    }
-
-    fn ask_to_leave(&mut self, after: Duration) {
-        if self.drain.is_some() {
-            return;
-        }
-        let reason = "the server is going away".to_owned();
-        let go_away = GoAway { after_ms: millis(after), reason };
-        self.greeting.push_back(Frame::control(GO_AWAY, Some(Payload::of(&go_away))));
-        self.begin_drain(Why::Waiting { reason: CloseReason::Draining { after } });
-    }
-
-    fn begin_drain(&mut self, why: Why) {
-        let deadline = match self.drain {
-            Some(drain) => drain.deadline,
-            None => self.now + self.config.drain_max,
-        };
-        self.phase = Phase::Draining;
-        self.drain = Some(Drain { why, deadline });
-        self.inbox.hurry(self.now);
-    }
-
-    /// Says goodbye once there is nothing left to wait for.
-    fn check_drain(&mut self) {
-        let Some(drain) = self.drain.filter(|_| self.closing.is_none() && !self.is_ended()) else {
-            return;
-        };
-        let done = match drain.why {
-            Why::Leaving => self.outbox.is_empty() && self.lanes.is_empty(),
-            Why::Asked { .. } => self.outbox.is_landed(),
-            Why::Waiting { .. } => false,
-        };
-        if done && self.inbox.is_settled() {
-            self.say_bye(drain.why);
-        }
-    }
-
-    fn say_bye(&mut self, why: Why) {
-        let (ended, reason) = match why {
-            Why::Asked { after } => (Ended::GoAway { after }, "asked to leave"),
-            Why::Leaving | Why::Waiting { .. } => (Ended::Stopped, "the agent is stopping"),
-        };
-        let bye = Bye { reason: reason.to_owned() };
-        self.greeting.push_back(Frame::control(BYE, Some(Payload::of(&bye))));
-        self.finish_after_writing(ended, close_code::NORMAL);
     }
 
     fn check_deadlines(&mut self) {
@@ -630,15 +434,6 @@ impl Session {
         }
     }
 
-    /// Leaving in good order took too long: what is unfinished goes on in the next session.
-    fn end_drain(&mut self) {
-        match self.drain.map(|drain| drain.why) {
-            Some(Why::Asked { after }) => self.end(Ended::GoAway { after }, close_code::NORMAL),
-            Some(Why::Waiting { reason }) => self.end(Ended::Closed(reason), close_code::RESTART),
-            Some(Why::Leaving) | None => self.end(Ended::Stopped, close_code::NORMAL),
-        }
-    }
-
     fn poll_store(&mut self) -> Option<Action> {
         if !self.has_met() {
             return None;
@@ -674,14 +469,6 @@ impl Session {
     /// Both ends know each other's positions.
     fn has_met(&self) -> bool {
         self.is_live()
-    }
-
-    /// A side that was asked to leave, or has asked the other to, starts nothing new.
-    fn starts_new(&self) -> bool {
-        match self.drain.map(|drain| drain.why) {
-            None | Some(Why::Leaving) => true,
-            Some(Why::Asked { .. } | Why::Waiting { .. }) => false,
-        }
     }
 
     /// Ends once what waits in `greeting` is written; the write deadline bounds the wait.

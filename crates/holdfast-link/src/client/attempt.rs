@@ -83,6 +83,8 @@ impl<S: Store> Shared<S> {
             &self.post,
             &face,
         );
+        // What waits, then the states over it: one that is in both goes once.
+        driver.handle_post();
         for state in self.states().values() {
             driver.handle(Event::Send(state.clone()));
         }

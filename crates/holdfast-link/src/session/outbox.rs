@@ -87,7 +87,8 @@ impl Outbox {
         self.sent = start;
         self.sent_max = start;
         self.forgotten = before_oldest;
-        self.more = start < newest;
+        // A wake may have come already, for a record that is not in these positions.
+        self.more |= start < newest;
         Ok((theirs < before_oldest).then(|| theirs + 1..=before_oldest))
     }
 

@@ -24,6 +24,15 @@ fn an_agent_that_stops_sends_what_it_has_and_says_goodbye() {
 }
 
 #[test]
+fn an_agent_that_stops_finds_the_last_records_without_being_woken() {
+    let mut world = World::live();
+    world.agent.disk.append(holdfast_protocol::Payload::of(&1));
+    world.handle(Role::Agent, Event::Stop);
+    world.advance(SECOND);
+    assert_eq!(world.server.disk.applied, [1]);
+}
+
+#[test]
 fn leaving_takes_no_longer_than_it_may() {
     let mut world = World::live();
     world.server.disk_held = true;
