@@ -12,12 +12,14 @@ trap 'rm -rf "$work"' EXIT
 echo right >"$work/right" && echo wrong >"$work/wrong"
 for n in 1 2 3; do head -c 3000000 /dev/urandom >"$work/source/file$n"; done
 
-call() { # password-file arguments...
-  local password=$1
+# A subshell that becomes restic, so that a signal for the one reaches the other.
+call() ( # password-file arguments...
+  password=$1
   shift
-  env -i PATH="$PATH" HOME="$work" RESTIC_REPOSITORY="$work/repository" RESTIC_CACHE_DIR="$work/cache" \
-    RESTIC_PASSWORD_FILE="$work/$password" RESTIC_PROGRESS_FPS=60 "$restic" "$@"
-}
+  exec env -i PATH="$PATH" HOME="$work" RESTIC_REPOSITORY="$work/repository" \
+    RESTIC_CACHE_DIR="$work/cache" RESTIC_PASSWORD_FILE="$work/$password" RESTIC_PROGRESS_FPS=60 \
+    "$restic" "$@"
+)
 record() { # case password-file arguments...
   local case=$1 code=0
   shift
