@@ -201,7 +201,7 @@ pub(crate) enum Role {
 pub(crate) enum Host {
     /// Add a host and print the command that enrols it.
     Add(HostName),
-    /// Make a new enrolment token for a host. Its present agent stays valid until the token is used.
+    /// Make a new enrolment token for a host. Its agent stays valid until the token is used.
     Renew(HostName),
     /// Show everything known about a host.
     Show(HostName),

@@ -84,6 +84,13 @@ pub(crate) struct Schedule {
     pub(crate) next_at: Option<Timestamp>,
 }
 
+impl Schedule {
+    /// When it runs, to stand inside a sentence.
+    pub(crate) fn words(&self) -> &str {
+        self.in_words.trim_end_matches('.')
+    }
+}
+
 /// A repository.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -99,3 +99,38 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     )
     .into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, routing::get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(path: &str) -> (StatusCode, String, String) {
+        let never = async || std::future::pending::<()>().await;
+        let fault = async || -> () { panic!("canary") };
+        let router = Router::new().route("/never", get(never)).route("/fault", get(fault));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = wrap(router).oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, 4096).await.unwrap();
+        let id = head.headers["x-request-id"].to_str().unwrap().to_owned();
+        (head.status, String::from_utf8(body.to_vec()).unwrap(), id)
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_without_its_text() {
+        let (status, body, id) = ask("/fault").await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(body.contains("internal_error") && !body.contains("canary"), "{body}");
+        assert!(!id.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_comes_is_given_up() {
+        let (status, body, _) = ask("/never").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("too_slow"), "{body}");
+    }
+}

@@ -184,7 +184,7 @@ fn other_page() -> Problem {
     Problem::forbidden(
         "other_origin",
         "The request comes from another site's page.",
-        "Use the dashboard at the server's own address; a proxy before it must keep the Host header.",
+        "Use the dashboard at its own address; a proxy before it must keep the Host header.",
     )
 }
 
@@ -198,7 +198,32 @@ fn too_small(role: Role, needed: Role) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, body::Body, middleware, routing::get};
+    use tower::ServiceExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_route_that_says_nothing_is_closed_to_everybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let admin = store.create_api_token("admin", "admin").await.unwrap();
+        let mut table = Table::default();
+        table.insert(Method::GET, "/open", Access::Public);
+        let router: Router = Router::new()
+            .route("/forgotten", get(async || "canary"))
+            .route("/open", get(async || "open"))
+            .layer(middleware::from_fn_with_state(Guard::new(store, table), guard));
+        let ask = async |path: &str| {
+            let request = Request::get(path)
+                .header("authorization", format!("Bearer {}", admin.token.expose()))
+                .body(Body::empty());
+            router.clone().oneshot(request.unwrap()).await.unwrap().status()
+        };
+        assert_eq!(ask("/forgotten").await, StatusCode::FORBIDDEN);
+        assert_eq!(ask("/open").await, StatusCode::OK);
+        assert_eq!(ask("/nowhere").await, StatusCode::NOT_FOUND);
+    }
 
     #[test]
     fn the_bearer_scheme_is_read_in_any_case() {

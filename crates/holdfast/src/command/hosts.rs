@@ -177,7 +177,7 @@ pub(super) fn groups_table(groups: &[Group], look: &Look) -> String {
 fn schedule(group: &Group) -> String {
     match &group.schedule {
         Some(schedule) if schedule.enabled => {
-            format!("{} ({})", schedule.in_words, schedule.time_zone)
+            format!("{} ({})", schedule.words(), schedule.time_zone)
         }
         Some(schedule) => format!("off: {} ({})", schedule.cron, schedule.time_zone),
         None => "none".to_owned(),
@@ -201,7 +201,7 @@ mod tests {
             "clock_offset_ms":-2500,
             "groups":[{"name":"etc","repository_name":"main","includes":["/etc","/srv"],
                 "schedule":{"cron":"0 1 * * *","time_zone":"UTC","enabled":true,
-                    "in_words":"At 01:00","next_at":"2026-11-22T01:00:00Z"}}]}"#;
+                    "in_words":"At 01:00.","next_at":"2026-11-22T01:00:00Z"}}]}"#;
         serde_json::from_str(text).unwrap()
     }
 

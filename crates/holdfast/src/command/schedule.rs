@@ -47,7 +47,7 @@ fn text(group: &Group, look: &Look) -> String {
     match &group.schedule {
         Some(schedule) if schedule.enabled => format!(
             "`{name}` is backed up: {} ({}). Next: {}.\n",
-            schedule.in_words,
+            schedule.words(),
             schedule.time_zone,
             look.when_some(schedule.next_at)
         ),
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_schedule_is_told_in_words_with_its_next_run() {
         let schedule = Schedule {
-            in_words: "At 02:30".into(),
+            in_words: "At 02:30.".into(),
             time_zone: "Europe/Berlin".into(),
             enabled: true,
             next_at: Some("2026-11-22T01:30:00Z".parse().unwrap()),

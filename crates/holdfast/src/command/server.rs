@@ -59,7 +59,6 @@ async fn second_signal(stop: &CancellationToken) {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping");
         stop.cancel();
     }
 }

@@ -20,7 +20,8 @@ pub(super) async fn list(operator: &Operator, host: &str) -> Result<(), Failure>
 
 fn table(snapshots: &[Snapshot], look: &Look) -> String {
     let heads = ["SNAPSHOT", "TIME", "TAGS", "REPOSITORY", "FILES", "SIZE", "PATHS"];
-    let mut table = Table::new(&heads, "No snapshots yet. Make one with `holdfast run HOST`.");
+    let mut table =
+        Table::new(&heads, "No snapshots yet. Make one with `holdfast run HOST --group NAME`.");
     for snapshot in snapshots {
         table.row([
             snapshot.short_id.as_str().into(),

@@ -31,13 +31,13 @@ fn coarse(length: SignedDuration) -> Option<String> {
     }
 }
 
-/// `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
+/// `0.4 s`, `8 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn length(length: SignedDuration) -> String {
     let length = length.max(SignedDuration::ZERO);
     let seconds = length.as_secs();
     match seconds {
-        ..10 => format!("{:.1} s", length.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
+        ..10 if length.subsec_millis() > 0 => format!("{:.1} s", length.as_secs_f64()),
+        ..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }
@@ -75,10 +75,11 @@ mod tests {
     fn lengths_have_at_most_two_units() {
         let cases = [
             (400, "0.4 s"),
+            (8_000, "8 s"),
             (12_000, "12 s"),
             (185_000, "3 min 5 s"),
             (7_800_000, "2 h 10 min"),
-            (-5_000, "0.0 s"),
+            (-5_000, "0 s"),
         ];
         for (millis, text) in cases {
             assert_eq!(length(SignedDuration::from_millis(millis)), text);
