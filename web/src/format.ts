@@ -99,38 +99,38 @@ function largest(seconds: number): string {
 export function absolute(time: string | null | undefined, timeZone?: string): string {
   const at = parse(time);
   if (at === undefined) return UNKNOWN;
-  return new Intl.DateTimeFormat('en-GB', {
-    weekday: 'short',
-    day: 'numeric',
-    month: 'short',
-    year: 'numeric',
-    hour: '2-digit',
-    minute: '2-digit',
-    second: '2-digit',
-    timeZoneName: 'short',
-    timeZone: knownZone(timeZone),
-  }).format(at);
+  return formatter('full', timeZone).format(at);
 }
 
 /** The time of day only: `13:25:07`. */
 export function clockTime(time: string, timeZone?: string): string {
   const at = parse(time);
   if (at === undefined) return '--:--:--';
-  return new Intl.DateTimeFormat('en-GB', {
-    hour: '2-digit',
-    minute: '2-digit',
-    second: '2-digit',
-    timeZone: knownZone(timeZone),
-  }).format(at);
+  return formatter('clock', timeZone).format(at);
 }
 
-function knownZone(timeZone: string | undefined): string | undefined {
-  if (!timeZone) return undefined;
+const CLOCK = { hour: '2-digit', minute: '2-digit', second: '2-digit' } as const;
+const SHAPES = {
+  clock: CLOCK,
+  full: { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric', ...CLOCK, timeZoneName: 'short' },
+} as const;
+
+// Making a formatter takes longer than drawing the row it is for.
+const formatters = new Map<string, Intl.DateTimeFormat>();
+
+function formatter(shape: keyof typeof SHAPES, timeZone = ''): Intl.DateTimeFormat {
+  const key = `${shape} ${timeZone}`;
+  const known = formatters.get(key) ?? makeFormatter(shape, timeZone);
+  formatters.set(key, known);
+  return known;
+}
+
+/** In the viewer's zone when this browser does not know the one named. */
+function makeFormatter(shape: keyof typeof SHAPES, timeZone: string): Intl.DateTimeFormat {
   try {
-    new Intl.DateTimeFormat('en-GB', { timeZone });
-    return timeZone;
+    return new Intl.DateTimeFormat('en-GB', { ...SHAPES[shape], timeZone: timeZone || undefined });
   } catch {
-    return undefined;
+    return new Intl.DateTimeFormat('en-GB', SHAPES[shape]);
   }
 }
 
