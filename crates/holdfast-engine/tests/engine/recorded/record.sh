@@ -12,14 +12,13 @@ trap 'rm -rf "$work"' EXIT
 echo right >"$work/right" && echo wrong >"$work/wrong"
 for n in 1 2 3; do head -c 3000000 /dev/urandom >"$work/source/file$n"; done
 
-# A subshell that becomes restic, so that a signal for the one reaches the other.
-call() ( # password-file arguments...
-  password=$1
+environment=(env -i PATH="$PATH" HOME="$work" RESTIC_REPOSITORY="$work/repository"
+  RESTIC_CACHE_DIR="$work/cache" RESTIC_PROGRESS_FPS=60)
+call() { # password-file arguments...
+  local password=$1
   shift
-  exec env -i PATH="$PATH" HOME="$work" RESTIC_REPOSITORY="$work/repository" \
-    RESTIC_CACHE_DIR="$work/cache" RESTIC_PASSWORD_FILE="$work/$password" RESTIC_PROGRESS_FPS=60 \
-    "$restic" "$@"
-)
+  "${environment[@]}" RESTIC_PASSWORD_FILE="$work/$password" "$restic" "$@"
+}
 record() { # case password-file arguments...
   local case=$1 code=0
   shift
@@ -39,9 +38,11 @@ record partial right "${backup[@]}" "$work/source" /proc/self/mem
 record wrong_password wrong "${backup[@]}" "$work/source"
 record snapshots right snapshots --json --no-lock --host=host
 
-# A check that may read one KiB per second holds its exclusive lock long enough.
-call right --limit-download 1 check --read-data >/dev/null 2>&1 &
+# A check that may read one KiB per second holds its exclusive lock long enough. It is started
+# without a function, so that $! is restic itself, and killed, as its limiter delays its own end.
+"${environment[@]}" RESTIC_PASSWORD_FILE="$work/right" "$restic" --limit-download 1 check --read-data \
+  >"$work/check.log" 2>&1 &
+holder=$!
+trap 'kill -KILL "$holder" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 until [ -n "$(ls "$work/repository/locks")" ]; do sleep 0.05; done
 record locked right "${backup[@]}" "$work/source"
-kill %1
-wait %1 || true
