@@ -108,6 +108,8 @@ CREATE TABLE jobs (
     accepted_at BIGINT,
     started_at BIGINT,
     finished_at BIGINT,
+    -- When the server learned of the end. It orders ends; the agent's clock only describes them.
+    ended_at BIGINT,
     exit_code BIGINT,
     snapshot_id TEXT,
     error_code TEXT,
@@ -120,7 +122,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_newest ON jobs (created_at, id);
 CREATE INDEX jobs_of_host ON jobs (host_id, created_at, id);
 CREATE INDEX jobs_open ON jobs (host_id) WHERE status IN ('queued', 'running', 'paused');
-CREATE INDEX jobs_ended ON jobs (host_id, group_name, finished_at);
+CREATE INDEX jobs_ended ON jobs (host_id, group_name, ended_at);
 
 CREATE TABLE outbox (
     host_id TEXT NOT NULL REFERENCES hosts (id),

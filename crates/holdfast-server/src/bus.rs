@@ -26,6 +26,9 @@ struct Inner {
     changes: Mutex<Changes>,
     changed: Notify,
     heartbeats: Mutex<BTreeMap<HostId, Heard>>,
+    /// The newest epoch of each host that has connected, so that what a fenced session still says
+    /// is not heard. Records are fenced by the store itself.
+    epochs: Mutex<BTreeMap<HostId, u64>>,
     heard: Notify,
 }
 
@@ -72,6 +75,18 @@ impl Bus {
     pub(crate) fn heartbeat(&self, host: HostId, heartbeat: Heartbeat, at: Timestamp) {
         lock(&self.inner.heartbeats).insert(host, Heard { heartbeat, at });
         self.inner.heard.notify_one();
+    }
+
+    /// Notes that a newer session has the host.
+    pub(crate) fn fence(&self, host: HostId, epoch: u64) {
+        let mut epochs = lock(&self.inner.epochs);
+        let newest = epochs.entry(host).or_default();
+        *newest = epoch.max(*newest);
+    }
+
+    /// Whether `epoch` still is the host's newest.
+    pub(crate) fn is_current(&self, host: HostId, epoch: u64) -> bool {
+        lock(&self.inner.epochs).get(&host).is_none_or(|newest| *newest == epoch)
     }
 
     /// Waits until there is something to take. One task listens.

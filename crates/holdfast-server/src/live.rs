@@ -63,6 +63,7 @@ impl Live {
         let inner = Inner { store, state: Mutex::default(), updates };
         let live = Self { inner: Arc::new(inner) };
         let hosts = build::hosts(&live, None).await?;
+        build::note_successes(&live).await?;
         let jobs = live.store().recent_jobs(ENDED_JOBS).await?;
         let mut state = live.state();
         hosts.into_iter().for_each(|host| drop(state.set_host(host)));
@@ -218,8 +219,8 @@ impl Live {
             Ok(row) => {
                 let mut state = self.state();
                 let view = state.job_view(row);
+                note_success(&view);
                 let update = state.set_job(view);
-                drop(state);
                 self.publish(update);
             }
             Err(error) => tracing::error!(%job, %error, "the live view misses a job"),
@@ -264,5 +265,11 @@ impl Live {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().expect("nothing panics while holding it")
+    }
+}
+
+fn note_success(job: &JobView) {
+    if let Some(at) = job.finished_at.filter(|_| build::is_good(job.status)) {
+        metrics::last_success(&job.host_name, &job.group, at);
     }
 }

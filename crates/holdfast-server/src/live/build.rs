@@ -48,7 +48,6 @@ pub(super) async fn overview(live: &Live) -> Result<Overview, Error> {
         overview.hosts_online += u64::from(host.state == HostState::Online);
         let backups = good.get(&host.id).map_or(&[][..], Vec::as_slice);
         let ended = latest.get(&host.id).map_or(&[][..], Vec::as_slice);
-        note_successes(&host, backups);
         match protection(&host, backups, ended, now) {
             Protection::Protected => overview.protected += 1,
             Protection::AtRisk => overview.at_risk += 1,
@@ -78,12 +77,12 @@ fn protection(
     if good.is_empty() {
         return Protection::Never;
     }
+    // A clock that is ahead must not make an old backup look fresh: the earlier time counts.
     let fine = |group: &GroupView| {
         let of_group = |backup: &&LatestBackup| backup.group == group.name;
-        let fresh = good
-            .iter()
-            .find(of_group)
-            .is_some_and(|backup| backup.finished_at >= wanted_since(group, now));
+        let fresh = good.iter().find(of_group).is_some_and(|backup| {
+            backup.finished_at.min(backup.ended_at) >= wanted_since(group, now)
+        });
         fresh && ended.iter().find(of_group).is_none_or(|last| is_good(last.status))
     };
     let all = !host.groups.is_empty() && host.groups.iter().all(fine);
@@ -100,14 +99,20 @@ fn wanted_since(group: &GroupView, now: Timestamp) -> Timestamp {
     due.unwrap_or_else(|| now.saturating_sub(UNSCHEDULED_AGE_MAX).unwrap_or(Timestamp::MIN))
 }
 
-fn is_good(status: Status) -> bool {
+pub(super) fn is_good(status: Status) -> bool {
     matches!(status, Status::Succeeded | Status::Partial)
 }
 
-fn note_successes(host: &HostView, good: &[LatestBackup]) {
-    for backup in good {
-        metrics::last_success(&host.name, &backup.group, backup.finished_at);
+/// Tells the metrics what they forgot while the server was down.
+pub(super) async fn note_successes(live: &Live) -> Result<(), Error> {
+    let names = live.store().hosts(None).await?;
+    let names: BTreeMap<HostId, String> = names.into_iter().map(|row| (row.id, row.name)).collect();
+    for backup in live.store().latest_backups(None, true).await? {
+        if let Some(name) = names.get(&backup.host_id) {
+            metrics::last_success(name, &backup.group, backup.finished_at);
+        }
     }
+    Ok(())
 }
 
 async fn running_jobs(
@@ -147,10 +152,7 @@ impl Parts {
             last_seen_at: presence.map(|presence| presence.last_heard).or(row.last_seen_at),
             connected_since: presence.map(|presence| presence.since),
             next_backup_at: groups.iter().filter_map(next_at).min(),
-            last_backup: latest
-                .into_iter()
-                .max_by_key(|backup| backup.finished_at)
-                .map(last_backup),
+            last_backup: latest.into_iter().max_by_key(|backup| backup.ended_at).map(last_backup),
             running_jobs: self.running.remove(&row.id).unwrap_or_default(),
             reconnects: row.sessions.saturating_sub(1),
             queue_depth: presence.map_or(0, |presence| presence.queue_depth),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{ENDED_JOBS, Presence};
 use crate::{
+    metrics,
     store::JobRow,
     view::{HostState, HostView, JobErrorView, JobView, ProgressView},
 };
@@ -65,7 +66,7 @@ impl State {
         let mut hosts: Vec<&HostView> = self.hosts.values().collect();
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         let mut jobs: Vec<&JobView> = self.jobs.values().collect();
-        jobs.sort_by(|a, b| (b.created_at, b.id).cmp(&(a.created_at, a.id)));
+        jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
         let text = Update::Snapshot { rev: self.rev, hosts, jobs }.text();
         self.snapshot = Some(text.clone());
         text
@@ -84,7 +85,8 @@ impl State {
 
     pub(super) fn remove_host(&mut self, host: HostId) -> Option<Utf8Bytes> {
         self.presence.remove(&host);
-        self.hosts.remove(&host)?;
+        let gone = self.hosts.remove(&host)?;
+        metrics::host_up(&gone.name, false);
         let rev = self.next_rev();
         Some(Update::HostRemoved { rev, host_id: host }.text())
     }

@@ -340,6 +340,9 @@ async fn insert_own(
     host: HostId,
     own: &Own<'_>,
 ) -> Result<(), sqlx::Error> {
+    let now = Timestamp::now();
+    // A host whose clock is ahead must not lead every list until that time has come.
+    let created_at = own.created_at.min(now);
     sqlx::query(
         "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
              schedule_id, scheduled_at, created_at, accepted_at)
@@ -353,8 +356,8 @@ async fn insert_own(
     .bind(bounded(own.group, 256))
     .bind(own.schedule.map(|(id, _)| id.to_string()))
     .bind(own.schedule.map(|(_, at)| at.as_millisecond()))
-    .bind(own.created_at.as_millisecond())
-    .bind(Timestamp::now().as_millisecond())
+    .bind(created_at.as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(())
@@ -373,7 +376,7 @@ async fn end_job(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE jobs SET status = $2, finished_at = $3, error_code = $4, error_message = $5,
-             error_action = $6
+             error_action = $6, ended_at = $7
          WHERE id = $1 AND status IN ('queued', 'running', 'paused')",
     )
     .bind(job.to_string())
@@ -382,6 +385,7 @@ async fn end_job(
     .bind(end.error.map(|error| bounded(&error.code, 64)))
     .bind(end.error.map(|error| bounded(&error.message, TEXT_MAX)))
     .bind(end.error.map(|error| bounded(&error.action, TEXT_MAX)))
+    .bind(Timestamp::now().as_millisecond())
     .execute(connection)
     .await?;
     Ok(())

@@ -77,6 +77,9 @@ impl HostStore {
 
     fn hear(&self, message: &Unsequenced) {
         let bus = self.store.bus();
+        if !bus.is_current(self.host, self.epoch) {
+            return;
+        }
         match Message::decode(&message.kind, &message.payload) {
             Ok(Message::Heartbeat(heartbeat)) => {
                 bus.heartbeat(self.host, heartbeat, Timestamp::now());

@@ -23,7 +23,7 @@ pub struct Opened {
 }
 
 /// Why a hello was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The host was removed, or never enrolled.
     #[error("the host is not enrolled")]
@@ -61,6 +61,7 @@ impl Store {
         catch_up(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
         let opened = take_epoch(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().fence(host, opened.epoch);
         self.bus().touch_host(host);
         Ok(Ok(opened))
     }

@@ -291,9 +291,9 @@ async fn write_record(
             let mut savepoint = tx.begin().await?;
             let done = apply::apply(&mut savepoint, origin, record, effects).await;
             if done.is_ok() {
-                savepoint.commit().await?
+                savepoint.commit().await?;
             } else {
-                savepoint.rollback().await?
+                savepoint.rollback().await?;
             }
             done
         }

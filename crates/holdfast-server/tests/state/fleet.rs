@@ -252,17 +252,10 @@ pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     asked.await.expect("it did not happen within ten seconds")
 }
 
-/// Marks the database as written by a version with more schema steps.
-pub(crate) async fn pretend_newer(dir: &Path) {
+/// Changes the database behind the server's back.
+pub(crate) async fn meddle(dir: &Path, statement: &'static str) {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("holdfast.db"));
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    sqlx::query(
-        "INSERT INTO _sqlx_migrations
-             (version, description, installed_on, success, checksum, execution_time)
-         VALUES (9999, 'future', '2030-01-01', TRUE, x'00', 0)",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
+    sqlx::query(statement).execute(&pool).await.unwrap();
     pool.close().await;
 }

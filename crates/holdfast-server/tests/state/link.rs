@@ -235,8 +235,8 @@ async fn a_connected_agent_gets_a_changed_configuration_at_once() {
     agent.config(|config| config.version > before.version).await;
     eventually(async || {
         let messages = agent.store.messages();
-        let sets = messages.iter().filter(|message| message.kind == "schedule.set");
-        sets.last().filter(|set| set.payload.as_str().contains("0 3 * * *")).map(|_| ())
+        let mut sets = messages.iter().filter(|message| message.kind == "schedule.set");
+        sets.next_back().filter(|set| set.payload.as_str().contains("0 3 * * *")).map(|_| ())
     })
     .await;
     agent.stop().await;

@@ -91,10 +91,18 @@ async fn a_session_that_was_overtaken_writes_nothing() {
     let error = older.apply(vec![record(1, &started(job))]).await.unwrap_err();
     assert!(fleet::chain(&error).contains("a newer session has taken over"), "{error:?}");
     older.forget(1).await.unwrap();
+    older.receive(fleet::log(job, &[1])).await.unwrap();
     assert_eq!(fleet.job(job).await.status, Status::Queued);
     assert_eq!(newer.load(0, 10).await.unwrap().len(), 1, "the command still waits");
     newer.apply(vec![record(1, &started(job))]).await.unwrap();
     assert_eq!(fleet.job(job).await.status, Status::Running);
+    newer.receive(fleet::log(job, &[2])).await.unwrap();
+    let page = fleet::eventually(async || {
+        let page = fleet.store.job_log(job, 0, 0).await.unwrap();
+        (!page.lines.is_empty()).then_some(page)
+    })
+    .await;
+    assert_eq!(page.lines[0].seq, 2, "the older session's line was not heard");
 }
 
 #[tokio::test]
@@ -119,6 +127,56 @@ async fn a_poisonous_record_is_set_aside_and_the_stream_goes_on() {
     assert_eq!(fleet.job(foreign).await.status, Status::Queued);
     assert_eq!(fleet.store.dead_letter_count(host.id).await.unwrap(), 5);
     assert_eq!(fleet.store.dead_letter_count(other.id).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_record_that_breaks_a_constraint_is_set_aside_alone() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let other = fleet.host("web-2").await;
+    let rule = "CREATE UNIQUE INDEX one_own_job ON jobs (host_id) WHERE cause = 'schedule'";
+    fleet::meddle(fleet.dir.path(), rule).await;
+    let job = |number| JobId::from_uuid(uuid::Uuid::from_u128(number));
+    let session = fleet.session(&host, 1).await;
+    let neighbour = fleet.session(&other, 1).await;
+    let story = vec![
+        record(1, &started(job(1))),
+        record(2, &started(job(2))),
+        record(3, &finished(job(1), Status::Succeeded)),
+    ];
+    let (ours, theirs) =
+        tokio::join!(session.apply(story), neighbour.apply(vec![record(1, &started(job(3)))]));
+    ours.unwrap();
+    theirs.unwrap();
+    assert_eq!(fleet.store.dead_letter_count(host.id).await.unwrap(), 1);
+    assert_eq!(fleet.job(job(1)).await.status, Status::Succeeded);
+    assert_eq!(fleet.live().await.job(job(2)).await.unwrap_err().code(), "job_not_found");
+    assert_eq!(fleet.job(job(3)).await.status, Status::Running);
+    assert_eq!(session.positions().await.unwrap().received, 3);
+}
+
+#[tokio::test]
+async fn a_host_whose_clock_is_ahead_does_not_lead_every_list() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let session = fleet.session(&host, 1).await;
+    let job = JobId::from_uuid(uuid::Uuid::from_u128(77));
+    let ahead: Timestamp = "2190-01-01T00:00:00Z".parse().unwrap();
+    let Message::JobStarted(mut body) = started(job) else { unreachable!() };
+    body.started_at = ahead;
+    let Message::JobFinished(mut end) = finished(job, Status::Succeeded) else { unreachable!() };
+    end.finished_at = ahead;
+    let story = [Message::JobStarted(body), Message::JobFinished(end)];
+    let records = story.iter().zip(1..).map(|(message, seq)| record(seq, message));
+    session.apply(records.collect()).await.unwrap();
+    assert!(fleet.job(job).await.created_at <= Timestamp::now());
+
+    let next = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let records = vec![record(3, &started(next)), record(4, &finished(next, Status::Failed))];
+    session.apply(records).await.unwrap();
+    let live = fleet.live().await;
+    assert_eq!(live.host(host.id).await.unwrap().last_backup.unwrap().job_id, next);
+    assert_eq!(live.overview().await.unwrap().at_risk, 1);
 }
 
 #[tokio::test]
@@ -241,6 +299,15 @@ async fn an_unknown_enrolment_token_and_a_superseded_one_are_refused() {
     let error = fleet.store.enrol(&fleet::enrolment(&first.enrolment_token)).await.unwrap_err();
     assert_eq!(error.code(), "enrolment_token_invalid");
     fleet.store.enrol(&fleet::enrolment(&second.enrolment_token)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_enrolment_token_says_so() {
+    let fleet = Fleet::new().await;
+    let new = fleet.store.add_host("ops", "web-1").await.unwrap();
+    fleet::meddle(fleet.dir.path(), "UPDATE enrolment_tokens SET expires_at = 1000").await;
+    let error = fleet.store.enrol(&fleet::enrolment(&new.enrolment_token)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the enrolment token expired at 1970-01-01T00:00:01Z");
 }
 
 #[tokio::test]
@@ -543,7 +610,10 @@ async fn a_database_of_a_newer_version_is_refused_with_one_sentence() {
     let fleet = Fleet::new().await;
     let dir = fleet.dir;
     fleet.store.close().await;
-    fleet::pretend_newer(dir.path()).await;
+    let newer = "INSERT INTO _sqlx_migrations
+         (version, description, installed_on, success, checksum, execution_time)
+         VALUES (9999, 'future', '2030-01-01', TRUE, x'00', 0)";
+    fleet::meddle(dir.path(), newer).await;
     let error = holdfast_server::store::Store::open(dir.path()).await.err().unwrap();
     assert!(error.to_string().contains("written by a newer version of Holdfast"), "{error}");
     assert!(!error.action().is_empty());

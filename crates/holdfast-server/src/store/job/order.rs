@@ -1,0 +1,261 @@
+//! Ordering jobs and commanding them: the change and the command for the agent, in one transaction.
+
+use holdfast_protocol::{
+    HostId, JobId, Message,
+    message::{command, job::Operation},
+};
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use super::not_found;
+use crate::store::{Error, Store, audit, group, outbox, row::Columns};
+
+/// What asking for a job's end did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The command was stored for the agent.
+    Asked {
+        /// The host to wake.
+        host: HostId,
+    },
+    /// No agent will ever see the job, so it ended here.
+    AtOnce,
+}
+
+impl Store {
+    /// Orders a backup: the job and the command for its agent, in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`], [`Error::GroupNotFound`], [`Error::OutboxFull`] and
+    /// [`Error::Database`].
+    pub async fn create_backup(
+        &self,
+        actor: &str,
+        host: HostId,
+        group: &str,
+    ) -> Result<JobId, Error> {
+        const PHASE: &str = "ordering a backup";
+        self.host_name(host).await?;
+        let mut tx = self.begin(PHASE).await?;
+        refuse_when_full(&mut tx, host, PHASE).await?;
+        let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
+        let found = found.ok_or_else(|| group::not_found(group))?;
+        let version = config_version(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let run = command::Run {
+            job_id: JobId::from_uuid(Uuid::now_v7()),
+            operation: Operation::Backup,
+            repository_id: found.repository_id,
+            config_version: version,
+            tag: found.name,
+            includes: found.includes,
+            excludes: found.excludes,
+        };
+        order(&mut tx, actor, host, &run).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_job(run.job_id);
+        Ok(run.job_id)
+    }
+
+    /// Asks for a job's end. The agent decides: the job may end on its own first.
+    ///
+    /// # Errors
+    /// [`Error::JobNotFound`], [`Error::JobEnded`], [`Error::OutboxFull`] and [`Error::Database`].
+    pub async fn cancel_job(&self, actor: &str, job: JobId) -> Result<Cancelled, Error> {
+        const PHASE: &str = "cancelling a job";
+        let mut tx = self.begin(PHASE).await?;
+        let open = open_job(&mut tx, job, PHASE).await?;
+        let cancelled = if open.reachable {
+            refuse_when_full(&mut tx, open.host, PHASE).await?;
+            ask_end(&mut tx, open.host, job).await.map_err(Error::database(PHASE))?;
+            Cancelled::Asked { host: open.host }
+        } else {
+            cancel_at_once(&mut tx, job).await.map_err(Error::database(PHASE))?;
+            Cancelled::AtOnce
+        };
+        audit::note(&mut tx, actor, "job.cancel", &job.to_string())
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_job(job);
+        Ok(cancelled)
+    }
+
+    /// Stores `command.pause` for the job's agent and says which host to wake.
+    ///
+    /// # Errors
+    /// As [`cancel_job`](Self::cancel_job).
+    pub async fn pause_job(&self, actor: &str, job: JobId) -> Result<HostId, Error> {
+        let message = Message::CommandPause(command::Pause { job_id: job });
+        self.command_job(actor, "job.pause", job, &message).await
+    }
+
+    /// Stores `command.resume` for the job's agent and says which host to wake.
+    ///
+    /// # Errors
+    /// As [`cancel_job`](Self::cancel_job).
+    pub async fn resume_job(&self, actor: &str, job: JobId) -> Result<HostId, Error> {
+        let message = Message::CommandResume(command::Resume { job_id: job });
+        self.command_job(actor, "job.resume", job, &message).await
+    }
+
+    async fn command_job(
+        &self,
+        actor: &str,
+        action: &'static str,
+        job: JobId,
+        message: &Message,
+    ) -> Result<HostId, Error> {
+        const PHASE: &str = "commanding a job";
+        let mut tx = self.begin(PHASE).await?;
+        let open = open_job(&mut tx, job, PHASE).await?;
+        refuse_when_full(&mut tx, open.host, PHASE).await?;
+        outbox::append(&mut tx, open.host, message).await.map_err(Error::database(PHASE))?;
+        audit::note(&mut tx, actor, action, &job.to_string())
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        Ok(open.host)
+    }
+}
+
+struct Open {
+    host: HostId,
+    /// Whether an agent can still be told: the host is enrolled and part of the fleet.
+    reachable: bool,
+}
+
+async fn open_job(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    phase: &'static str,
+) -> Result<Open, Error> {
+    let row = sqlx::query(
+        "SELECT j.host_id, j.status, h.incarnation, h.removed_at FROM jobs j
+         JOIN hosts h ON h.id = j.host_id WHERE j.id = $1",
+    )
+    .bind(job.to_string())
+    .fetch_optional(connection)
+    .await
+    .map_err(Error::database(phase))?;
+    let row = row.ok_or_else(|| not_found(job))?;
+    let status = row.status("status").map_err(Error::database(phase))?;
+    if status.is_terminal() {
+        return Err(Error::JobEnded { status: status.as_str() });
+    }
+    let read = || {
+        let enrolled = row.text_opt("incarnation")?.is_some();
+        let removed = row.int_opt("removed_at")?.is_some();
+        Ok(Open { host: row.parsed("host_id")?, reachable: enrolled && !removed })
+    };
+    read().map_err(Error::database(phase))
+}
+
+async fn refuse_when_full(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    phase: &'static str,
+) -> Result<(), Error> {
+    let count = outbox::depth(connection, host).await.map_err(Error::database(phase))?;
+    if count >= outbox::COMMANDS_MAX { Err(Error::OutboxFull { count }) } else { Ok(()) }
+}
+
+async fn config_version(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT config_version FROM hosts WHERE id = $1")
+        .bind(host.to_string())
+        .fetch_one(connection)
+        .await
+}
+
+async fn order(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    host: HostId,
+    run: &command::Run,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
+             created_at) VALUES ($1, $2, $3, $4, $5, 'queued', 'manual', $6)",
+    )
+    .bind(run.job_id.to_string())
+    .bind(host.to_string())
+    .bind(run.operation.as_str())
+    .bind(&run.tag)
+    .bind(run.repository_id.to_string())
+    .bind(Timestamp::now().as_millisecond())
+    .execute(&mut *connection)
+    .await?;
+    outbox::append(&mut *connection, host, &Message::CommandRun(run.clone())).await?;
+    audit::note(connection, actor, "job.run", &run.job_id.to_string()).await
+}
+
+async fn ask_end(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    job: JobId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE jobs SET cancel_requested = TRUE WHERE id = $1")
+        .bind(job.to_string())
+        .execute(&mut *connection)
+        .await?;
+    let message = Message::CommandCancel(command::Cancel { job_id: job });
+    outbox::append(connection, host, &message).await
+}
+
+/// Ends a job that no agent has heard of, and takes its command back: the agent that comes one day
+/// must not run it.
+async fn cancel_at_once(connection: &mut SqliteConnection, job: JobId) -> Result<(), sqlx::Error> {
+    let host: String = sqlx::query_scalar(
+        "UPDATE jobs SET status = 'cancelled', cancel_requested = TRUE, finished_at = $2,
+             ended_at = $2
+         WHERE id = $1 RETURNING host_id",
+    )
+    .bind(job.to_string())
+    .bind(Timestamp::now().as_millisecond())
+    .fetch_one(&mut *connection)
+    .await?;
+    take_back(connection, &host, job).await
+}
+
+/// Removes a job's command from the outbox of a host without an agent, and closes the hole.
+async fn take_back(
+    connection: &mut SqliteConnection,
+    host: &str,
+    job: JobId,
+) -> Result<(), sqlx::Error> {
+    let rows = sqlx::query("SELECT seq, payload FROM outbox WHERE host_id = $1 ORDER BY seq")
+        .bind(host)
+        .fetch_all(&mut *connection)
+        .await?;
+    let needle = job.to_string();
+    let mut next = 1;
+    for row in rows {
+        let seq = row.int("seq")?;
+        if row.text("payload")?.contains(&needle) {
+            sqlx::query("DELETE FROM outbox WHERE host_id = $1 AND seq = $2")
+                .bind(host)
+                .bind(seq)
+                .execute(&mut *connection)
+                .await?;
+            continue;
+        }
+        if seq != next {
+            sqlx::query("UPDATE outbox SET seq = $3 WHERE host_id = $1 AND seq = $2")
+                .bind(host)
+                .bind(seq)
+                .bind(next)
+                .execute(&mut *connection)
+                .await?;
+        }
+        next += 1;
+    }
+    sqlx::query("UPDATE hosts SET next_seq = $2 WHERE id = $1")
+        .bind(host)
+        .bind(next)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
