@@ -1,10 +1,14 @@
 //! Secrets and settings that come from files or standard input, never from the command line.
 
-use std::{collections::BTreeMap, io::Read, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Read},
+    path::Path,
+};
 
 use holdfast_protocol::message::config::Secret;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, output::remark};
 
 /// The longest secret that is read, in bytes. It stops a mistaken `/dev/zero` or disk image.
 const SECRET_SIZE_MAX: u64 = 64 * 1024;
@@ -52,6 +56,9 @@ fn parse_environment(text: &str) -> Result<BTreeMap<String, Secret>, usize> {
 fn text(file: &Path, noun: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            remark(&format!("Reading the {noun} from the terminal; end it with Enter and Ctrl-D."));
+        }
         std::io::stdin().lock().take(SECRET_SIZE_MAX).read_to_string(&mut text)
     } else {
         std::fs::File::open(file)

@@ -54,7 +54,7 @@ impl Server {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let (process, url) = serve(&data);
+        let (process, url) = serve(&data, "127.0.0.1:0");
         let create = format!("token create ops --role admin --json --data {}", data.display());
         let made: Value = finish(holdfast(&create), "").expect_json();
         let token = made["token"].as_str().unwrap().to_owned();
@@ -90,8 +90,8 @@ impl Drop for Server {
     }
 }
 
-fn serve(data: &Path) -> (Child, String) {
-    let line = format!("server --listen 127.0.0.1:0 --data {}", data.display());
+fn serve(data: &Path, address: &str) -> (Child, String) {
+    let line = format!("server --listen {address} --data {}", data.display());
     let mut process = holdfast(&line).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut ready = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
@@ -187,6 +187,28 @@ fn a_followed_job_ends_with_its_outcome() {
 }
 
 #[test]
+fn a_followed_job_is_followed_through_a_crash_of_the_server() {
+    let mut server = Server::with_group();
+    let mut follow = holdfast("run web-1 --group etc --wait");
+    follow.env("HOLDFAST_URL", &server.url).env("HOLDFAST_TOKEN", &server.token);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let lost = lines.next().unwrap().unwrap();
+    assert!(lost.contains("does not answer") && lost.contains("trying again"), "{lost}");
+
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    (server.process, server.url) = serve(&server.dir.path().join("data"), &address);
+    let jobs: Value = server.run("jobs --json").expect_json();
+    server.run(&format!("cancel {}", jobs["jobs"][0]["id"].as_str().unwrap())).expect(0);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(rest.iter().any(|line| line == "Status:        cancelled"), "{rest:?}");
+    assert_eq!(follow.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn control_c_leaves_the_job_running() {
     let server = Server::with_group();
     let mut follow = holdfast("run web-1 --group etc --wait");
@@ -269,6 +291,14 @@ fn a_server_that_cannot_start_says_why() {
 }
 
 #[test]
+fn a_token_has_a_readable_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = holdfast("token create --role viewer --data");
+    command.arg(dir.path()).arg("two\nlines");
+    finish(command, "").expect_error("not one line", "Choose a name");
+}
+
+#[test]
 fn a_token_needs_a_data_directory_and_a_free_name() {
     let server = Server::start();
     let data = server.dir.path().join("data");
@@ -285,7 +315,7 @@ fn a_terminated_server_ends_well_and_comes_back_with_everything() {
     let mut server = Server::with_group();
     kill(Pid::from_raw(server.process.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(server.process.wait().unwrap().code(), Some(0));
-    (server.process, server.url) = serve(&server.dir.path().join("data"));
+    (server.process, server.url) = serve(&server.dir.path().join("data"), "127.0.0.1:0");
     let host: Value = server.run("host show web-1 --json").expect_json();
     assert_eq!(host["groups"][0]["name"], "etc");
 }

@@ -13,6 +13,9 @@ use crate::{
     output::Screen,
 };
 
+/// The longest name of a token, in bytes.
+const NAME_LENGTH_MAX: usize = 63;
+
 /// `holdfast token …`.
 pub(super) fn run(command: &cli::Token, screen: &Screen) -> Result<ExitCode, Failure> {
     match command {
@@ -22,6 +25,13 @@ pub(super) fn run(command: &cli::Token, screen: &Screen) -> Result<ExitCode, Fai
 }
 
 fn create(name: &str, role: Role, data: &Path, screen: &Screen) -> Result<(), Failure> {
+    // The name stands in lists and in the audit trail; it must be readable there.
+    if name.trim().is_empty() || name.len() > NAME_LENGTH_MAX || name.contains(char::is_control) {
+        return Err(Failure::new(
+            "The token's name is empty, too long or not one line.",
+            format!("Choose a name of at most {NAME_LENGTH_MAX} bytes, such as `backup-admins`."),
+        ));
+    }
     if !data.is_dir() {
         return Err(Failure::new(
             format!("There is no data directory `{}`.", data.display()),
