@@ -184,7 +184,8 @@ fn size(message: &Unsequenced) -> usize {
 #[derive(Debug)]
 pub(super) struct Pace {
     interval: Duration,
-    sent_at: BTreeMap<(String, String), Moment>,
+    /// By kind, then by key.
+    sent_at: BTreeMap<String, BTreeMap<String, Moment>>,
 }
 
 impl Pace {
@@ -193,8 +194,8 @@ impl Pace {
     }
 
     fn due(&self, message: &Unsequenced) -> Moment {
-        let name = (message.kind.clone(), message.key.clone());
-        self.sent_at.get(&name).map_or(Moment::ORIGIN, |sent_at| *sent_at + self.interval)
+        let sent_at = self.sent_at.get(&message.kind).and_then(|keys| keys.get(&message.key));
+        sent_at.map_or(Moment::ORIGIN, |sent_at| *sent_at + self.interval)
     }
 
     fn allows(&self, message: &Unsequenced, now: Moment) -> bool {
@@ -202,8 +203,12 @@ impl Pace {
     }
 
     fn note(&mut self, message: &Unsequenced, now: Moment) {
-        self.sent_at.retain(|_, sent_at| *sent_at + self.interval > now);
-        self.sent_at.insert((message.kind.clone(), message.key.clone()), now);
+        // What is long past no longer matters, so this stays as small as what was sent of late.
+        self.sent_at.retain(|_, keys| {
+            keys.retain(|_, sent_at| *sent_at + self.interval > now);
+            !keys.is_empty()
+        });
+        self.sent_at.entry(message.kind.clone()).or_default().insert(message.key.clone(), now);
     }
 }
 

@@ -14,10 +14,24 @@ use holdfast_link::{
     Client, LinkEvent, ServeConfig, accept, configure, store::memory::MemoryStore,
 };
 use holdfast_protocol::{CONNECT_PATH, FRAME_SIZE_MAX};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 use tokio_tungstenite::{
-    connect_async,
-    tungstenite::{Message, client::IntoClientRequest, protocol::CloseFrame},
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest,
+        protocol::{
+            CloseFrame,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -222,15 +236,26 @@ async fn an_unreachable_server_is_told_in_words_for_people() {
     soon(task).await.unwrap();
 }
 
-/// Dials by hand, sends `message` as the first frame and gives the close frame it is answered with.
-async fn close_frame_for(site: &Site, message: Message) -> CloseFrame {
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Dials by hand.
+async fn dial(site: &Site) -> Socket {
     let mut request =
         format!("{}{CONNECT_PATH}", site.url.replace("http", "ws")).into_client_request().unwrap();
     let bearer = format!("Bearer {TOKEN}").parse().unwrap();
     request.headers_mut().insert("authorization", bearer);
-    let (mut socket, _) = connect_async(request).await.unwrap();
+    connect_async(request).await.unwrap().0
+}
+
+/// Sends `message` as the first frame and gives the close frame it is answered with.
+async fn close_frame_for(site: &Site, message: Message) -> CloseFrame {
+    let mut socket = dial(site).await;
     // A server that has seen enough may close before all of it is out.
     let _ = socket.send(message).await;
+    close_frame(&mut socket).await
+}
+
+async fn close_frame(socket: &mut Socket) -> CloseFrame {
     loop {
         match soon(socket.next()).await.unwrap().unwrap() {
             Message::Close(frame) => return frame.unwrap(),
@@ -246,11 +271,20 @@ async fn what_is_not_a_frame_closes_only_its_own_connection() {
     let (stop, task) = start(&client);
     let session_id = connected(&client).await.session_id;
     let deep = "[".repeat(100_000);
+    let nested = format!(r#"{{"kind":"hello","ts":"2026-11-21T10:00:00Z","payload":{deep}"#);
+    let many: String = (0..100_000).map(|number| format!(r#""k{number}":0,"#)).collect();
+    let not_utf8 = Frame::message(vec![b'"', 0xff], OpCode::Data(Data::Text), true);
     for (message, code) in [
         (Message::text("{"), 4400),
         (Message::text(r#"{"kind":"heartbeat","ts":"2026-11-21T10:00:00Z"}"#), 4400),
         (Message::text(r#"{"kind":"hello","ts":"2026-11-21T10:00:00Z","payload":7}"#), 4400),
+        (Message::text(r#"{"kind":"hello","ts":"2026-11-21T10:00:00Z","seq":-1}"#), 4400),
+        (Message::text(r#"{"kind":"hello","ts":NaN}"#), 4400),
+        (Message::text(r#"{"kind":"x","kind":"y","ts":"2026-11-21T10:00:00Z"}"#), 4400),
+        (Message::text(format!(r#"{{{many}"kind":"x","ts":"2026-11-21T10:00:00Z"}}"#)), 4400),
         (Message::text(deep), 4400),
+        (Message::text(nested), 4400),
+        (Message::Frame(not_utf8), 4400),
         (Message::binary(vec![1, 2, 3]), 4400),
         (Message::text("x".repeat(FRAME_SIZE_MAX + 1)), 1009),
     ] {
@@ -261,6 +295,59 @@ async fn what_is_not_a_frame_closes_only_its_own_connection() {
     assert_eq!(connected(&client).await.session_id, session_id);
     stop.cancel();
     soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frame_that_only_claims_to_be_huge_is_refused_before_it_comes() {
+    let site = Site::open().await;
+    for size in [FRAME_SIZE_MAX as u64 + 1, 64 << 20, 1 << 63] {
+        let mut socket = dial(&site).await;
+        // A final text frame, masked, with its size in eight bytes; nothing of it follows.
+        let mut header = vec![0x81, 0xff];
+        header.extend(size.to_be_bytes());
+        header.extend([0; 4]);
+        socket.get_mut().write_all(&header).await.unwrap();
+        assert_eq!(u16::from(close_frame(&mut socket).await.code), 1009, "{size} bytes");
+    }
+}
+
+/// Passes bytes on in both directions, until `bytes` of them have gone to the server; then both
+/// sides are dropped. The next connection gets `step` bytes more.
+async fn leaky_road(listener: TcpListener, server: String, first: usize, step: usize) {
+    for bytes in (first..).step_by(step) {
+        let (mut agent, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(&server).await.unwrap();
+        let (mut from_agent, mut to_agent) = agent.split();
+        let (mut from_server, mut to_server) = server.split();
+        let mut bounded = (&mut from_agent).take(bytes as u64);
+        // Whoever is done first ends the connection, in the middle of whatever was under way.
+        tokio::select! {
+            _ = copy(&mut bounded, &mut to_server) => {}
+            _ = copy(&mut from_server, &mut to_agent) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_cut_at_any_byte_loses_and_repeats_nothing() {
+    let site = Site::open().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = site.url.trim_start_matches("http://").to_owned();
+    // From within the request for the upgrade to well within the stream.
+    let road = tokio::spawn(leaky_road(listener, server, 50, 37));
+    let store = Arc::new(MemoryStore::default());
+    let config = quick(&url);
+    let client =
+        Client::new(config, identity(), Arc::clone(&store), Keys::new(TOKEN), Machine).unwrap();
+    append(&store, 0..200);
+    let (stop, task) = start(&client);
+    soon(site.house.store.wait_until(|store| store.applied().len() == 200)).await;
+    assert_eq!(numbers(&site.house.store), (0..200).collect::<Vec<_>>());
+    assert!(site.house.epoch() > 3, "{} sessions", site.house.epoch());
+    stop.cancel();
+    soon(task).await.unwrap();
+    road.abort();
 }
 
 #[tokio::test]

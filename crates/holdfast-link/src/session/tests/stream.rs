@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use holdfast_protocol::{FRAME_SIZE_MAX, Payload};
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
 
-use super::world::{Disk, World, dense, frame};
+use super::world::{Disk, Flaw, World, dense, frame};
 use crate::session::{Config, Event, Notice, Role, Violation, Window};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -81,6 +84,14 @@ fn resume_after_a_cut_goes_on_after_the_last_applied_record() {
     assert_eq!(world.server.disk.applied, dense(20));
     let first = world.agent.sent.iter().find_map(|frame| frame.seq);
     assert_eq!(first, Some(8), "what had taken effect is not sent again");
+}
+
+#[test]
+fn a_record_appended_while_greeting_is_sent_like_any_other() {
+    let mut world = World::new();
+    world.append(Role::Agent, 1);
+    world.settle();
+    assert_eq!(world.server.disk.applied, [1]);
 }
 
 #[test]
@@ -267,6 +278,7 @@ enum Fate {
     Swap(Role),
     HoldDisk(Role, bool),
     HoldWire(Role, bool),
+    PowerCut(Role),
     Reconnect,
 }
 
@@ -280,7 +292,8 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => role.clone().prop_map(Fate::Duplicate),
         1 => role.clone().prop_map(Fate::Swap),
         1 => (role.clone(), any::<bool>()).prop_map(|(role, held)| Fate::HoldDisk(role, held)),
-        1 => (role, any::<bool>()).prop_map(|(role, held)| Fate::HoldWire(role, held)),
+        1 => (role.clone(), any::<bool>()).prop_map(|(role, held)| Fate::HoldWire(role, held)),
+        1 => role.prop_map(Fate::PowerCut),
         1 => Just(Fate::Reconnect),
     ]
 }
@@ -308,6 +321,7 @@ fn befall(world: &mut World, fate: &Fate) {
         }
         Fate::HoldDisk(role, held) => world.end(role).disk_held = held,
         Fate::HoldWire(role, held) => world.end(role).wire_held = held,
+        Fate::PowerCut(role) => world.power_cut(role),
         Fate::Reconnect => world.reconnect(),
     }
     world.pump();
@@ -316,28 +330,55 @@ fn befall(world: &mut World, fate: &Fate) {
     }
 }
 
+/// Whatever happens to frames, disks and connections: once it stops, every record has taken effect
+/// exactly once, in order, and both outboxes are empty.
+fn survive(records: usize, fates: &[Fate], flaw: Option<Flaw>) -> Result<(), TestCaseError> {
+    let window = Window { records, bytes: 1024 };
+    let config = Config { window, ..Config::default() };
+    let disk = Disk { flaw, ..Disk::default() };
+    let mut world = World::with(config, disk.clone(), disk);
+    for fate in fates {
+        befall(&mut world, fate);
+        prop_assert!(world.agent.session.held() <= 64 + 2 * records + 4);
+    }
+    world.reconnect();
+    world.advance(Duration::from_secs(200));
+    prop_assert_eq!(&world.server.disk.applied, &dense(world.agent.disk.appended));
+    prop_assert_eq!(&world.agent.disk.applied, &dense(world.server.disk.appended));
+    prop_assert!(world.agent.disk.outbox.is_empty() && world.server.disk.outbox.is_empty());
+    // And the wire goes quiet: what is left are proofs of life.
+    world.agent.sent.clear();
+    world.advance(Duration::from_secs(100));
+    prop_assert!(world.agent.sent.len() <= 12, "{:?}", world.agent.kinds());
+    Ok(())
+}
+
+fn lives() -> impl Strategy<Value = (usize, Vec<Fate>)> {
+    (1usize..20, prop::collection::vec(fate(), 0..120))
+}
+
 proptest! {
-    /// Whatever happens to frames, disks and connections: once it stops, every record has taken
-    /// effect exactly once, in order, and both outboxes are empty.
     #[test]
-    fn every_record_takes_effect_once_and_in_order(
-        window in 1usize..20, fates in prop::collection::vec(fate(), 0..120),
-    ) {
-        let window = Window { records: window, bytes: 1024 };
-        let config = Config { window, ..Config::default() };
-        let mut world = World::with(config, Disk::default(), Disk::default());
-        for fate in &fates {
-            befall(&mut world, fate);
-            prop_assert!(world.agent.session.held() <= 64 + 2 * window.records + 4);
-        }
-        world.reconnect();
-        world.advance(Duration::from_secs(200));
-        prop_assert_eq!(&world.server.disk.applied, &dense(world.agent.disk.appended));
-        prop_assert_eq!(&world.agent.disk.applied, &dense(world.server.disk.appended));
-        prop_assert!(world.agent.disk.outbox.is_empty() && world.server.disk.outbox.is_empty());
-        // And the wire goes quiet: what is left are proofs of life.
-        world.agent.sent.clear();
-        world.advance(Duration::from_secs(100));
-        prop_assert!(world.agent.sent.len() <= 12, "{:?}", world.agent.kinds());
+    fn every_record_takes_effect_once_and_in_order((window, fates) in lives()) {
+        survive(window, &fates, None)?;
+    }
+}
+
+/// A property that cannot fail proves nothing: each broken promise of the store must show.
+#[test]
+fn a_store_that_breaks_a_promise_is_caught() {
+    let flaws =
+        [Flaw::AnswersEarly, Flaw::ForgetsUnasked, Flaw::LosesPosition, Flaw::RestartsNumbers];
+    for flaw in flaws {
+        let config = ProptestConfig {
+            cases: 500,
+            max_shrink_iters: 0,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let ended = TestRunner::new_with_rng(config, rng)
+            .run(&lives(), |(window, fates)| survive(window, &fates, Some(flaw)));
+        assert!(ended.is_err(), "{flaw:?} went unnoticed");
     }
 }

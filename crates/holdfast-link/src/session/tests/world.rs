@@ -19,9 +19,23 @@ use crate::{
 /// How far the world's agents are told to spread their redials.
 pub(super) const REDIAL_SPREAD: Duration = Duration::from_secs(8);
 
+/// A promise of the store that a disk can be made to break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// Answers before anything is written.
+    AnswersEarly,
+    /// Forgets records when they are loaded, not when they are acknowledged.
+    ForgetsUnasked,
+    /// Remembers only in memory how far the peer has come.
+    LosesPosition,
+    /// Numbers records from 1 again after a cut.
+    RestartsNumbers,
+}
+
 /// What survives a session.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Disk {
+    pub(super) flaw: Option<Flaw>,
     pub(super) outbox: Vec<Record>,
     pub(super) appended: Seq,
     pub(super) received: Seq,
@@ -44,11 +58,28 @@ impl Disk {
         Positions { received: self.received, oldest, next }
     }
 
-    fn load(&self, after: Seq, limit: usize) -> Vec<Record> {
-        self.outbox.iter().filter(|record| record.seq > after).take(limit).cloned().collect()
+    fn load(&mut self, after: Seq, limit: usize) -> Vec<Record> {
+        let wanted = self.outbox.iter().filter(|record| record.seq > after);
+        let records: Vec<_> = wanted.take(limit).cloned().collect();
+        if self.flaw == Some(Flaw::ForgetsUnasked) {
+            self.outbox.retain(|record| !records.contains(record));
+        }
+        records
+    }
+
+    /// The machine starts again.
+    fn restart(&mut self) {
+        match self.flaw {
+            Some(Flaw::LosesPosition) => self.received = 0,
+            Some(Flaw::RestartsNumbers) => self.appended = 0,
+            Some(Flaw::AnswersEarly | Flaw::ForgetsUnasked) | None => {}
+        }
     }
 
     fn apply(&mut self, records: Vec<Record>) {
+        if self.flaw == Some(Flaw::AnswersEarly) {
+            return;
+        }
         for record in records {
             assert!(record.seq > self.received, "a session never hands over what is applied");
             self.received = record.seq;
@@ -295,8 +326,15 @@ impl World {
         self.now = until;
     }
 
-    /// Cuts the connection; what is under way is lost, and so is store work that has not begun.
-    /// A new one is opened on the same disks.
+    /// Cuts the power of one end: store work that is not finished never will be.
+    pub(super) fn power_cut(&mut self, role: Role) {
+        let end = self.end(role);
+        end.work.clear();
+        end.disk.restart();
+        self.reconnect();
+    }
+
+    /// Cuts the connection; what is under way is lost. A new one is opened on the same disks.
     pub(super) fn reconnect(&mut self) {
         for role in [Role::Agent, Role::Server] {
             self.handle(role, Event::Lost(Loss::Closed { code: None, reason: String::new() }));
