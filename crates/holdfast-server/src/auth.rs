@@ -1,8 +1,8 @@
 //! Who may do what.
 //!
-//! Every route of the API says what it needs where it is registered ([`Access`], by
-//! [`crate::openapi::routes`]). That word lands in the API document as `x-role`, and the same words
-//! are what [`guard`] enforces: a route that says nothing is closed to everybody.
+//! Every route of the API says what it needs (an `Access`) where it is registered. That word lands
+//! in the API document as `x-role`, and the same words are what the guard enforces: a route that
+//! says nothing is closed to everybody.
 
 pub(crate) mod cookie;
 pub(crate) mod guard;
