@@ -112,7 +112,7 @@ const stories = {
     await page.keyboard.press('Enter');
     await until('the command', () => page.locator('.copyable code').count());
     const command = await page.locator('.copyable code').innerText();
-    if (!/^echo hf_enr_\S+ \| holdfast-agent enroll --server http\S+ --token-file - /.test(command)) throw new Error(`the command is ${command}`);
+    if (!/^echo hf_enr_\S+ \\\s+\| holdfast-agent enroll --server http\S+ --token-file - /.test(command)) throw new Error(`the command is ${command}`);
     await mock.steer('enrol/fresh-1');
     await until('the arrival', () => page.getByText('fresh-1 is connected.').count());
     await page.getByRole('link', { name: 'Add a source group' }).click();

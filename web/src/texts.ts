@@ -92,7 +92,15 @@ export const texts = {
     warn: (count: number, total: number) =>
       total === 1 ? 'Your host needs a look.' : `${count} of ${hosts(total)} ${count === 1 ? 'needs' : 'need'} a look.`,
     bad: (count: number, total: number) =>
-      total === 1 ? 'Your host is at risk.' : `${count} of ${hosts(total)} ${count === 1 ? 'is' : 'are'} at risk.`,
+      total === 1
+        ? 'Your host is not protected.'
+        : count === total
+          ? `None of ${hosts(total)} is protected.`
+          : `${count} of ${hosts(total)} ${count === 1 ? 'is' : 'are'} not protected.`,
+    never: (count: number, total: number) =>
+      total === 1
+        ? 'Your host has no backup yet.'
+        : `${count} of ${hosts(total)} ${count === 1 ? 'has' : 'have'} no backup yet.`,
     onlyPending: 'No host has been enrolled yet.',
     newest: (when: string) => `Newest backup ${when}`,
     noBackup: 'No backup yet',

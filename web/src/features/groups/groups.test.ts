@@ -47,6 +47,6 @@ it('a made password is long and never the same', () => {
 
 it('the enrolment command keeps the token out of the list of processes', () => {
   const command = enrolCommand({ host_id: 'h', name: 'web-1', enrolment_token: 'hf_enr_x', expires_at: '' }, 'https://backup.example');
-  expect(command).toMatch(/^echo hf_enr_x \| holdfast-agent enroll --server https:\/\/backup\.example --token-file - /);
+  expect(command).toMatch(/^echo hf_enr_x \\\n {2}\| holdfast-agent enroll --server https:\/\/backup\.example --token-file - /);
   expect(command).not.toContain('--token ');
 });

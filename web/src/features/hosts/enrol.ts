@@ -4,12 +4,13 @@ import type { Enrolment } from '../../api/types';
 const DATA = '/var/lib/holdfast-agent';
 
 /**
- * The one line that makes a machine a host. The token goes in by a pipe: as an argument every user
+ * The one command that makes a machine a host. The token goes in by a pipe: as an argument every user
  * of the machine could read it in the list of processes.
  */
 export function enrolCommand(enrolment: Enrolment, origin: string): string {
   return [
-    `echo ${enrolment.enrolment_token} | holdfast-agent enroll --server ${origin} --token-file - --data ${DATA}`,
-    `holdfast-agent run --data ${DATA}`,
-  ].join(' && ');
+    `echo ${enrolment.enrolment_token}`,
+    `| holdfast-agent enroll --server ${origin} --token-file - --data ${DATA}`,
+    `&& holdfast-agent run --data ${DATA}`,
+  ].join(' \\\n  ');
 }
