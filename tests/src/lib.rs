@@ -8,9 +8,12 @@
 //! - [`fleet`]: a server and its agents in one folder, and the operator's commands
 //! - [`process`]: a child that never outlives us
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
+//! - [`slow_restic`]: a restic that leaves time for something to happen in mid-backup
+//! - [`browser`]: the dashboard in a real browser
 //! - [`data`]: files to back up, from a seed
 //! - [`wait`]: waiting for a condition, with a limit
 
+pub mod browser;
 pub mod data;
 pub mod fleet;
 pub mod operator;

@@ -191,6 +191,14 @@ fn names(pid: Pid, needle: &[u8]) -> bool {
     })
 }
 
+/// Whether `pid` is stopped (SIGSTOP): it is there and does nothing.
+#[must_use]
+pub fn is_stopped(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The program's name stands in parentheses and may hold anything, even parentheses.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 /// Whether `status` is the end by `signal`.
 #[must_use]
 pub fn ended_by(status: ExitStatus, signal: Signal) -> bool {
@@ -228,6 +236,10 @@ mod tests {
             Ok((naming(folder.path()).len() == 1).then_some(()))
         })
         .unwrap();
+        let pid = naming(folder.path())[0];
+        assert!(!is_stopped(pid));
+        signal::kill(pid, Signal::SIGSTOP).unwrap();
+        wait::until("the stop", KILL_LIMIT, || Ok(is_stopped(pid).then_some(()))).unwrap();
         assert_eq!(sweep(folder.path()), 1);
         assert!(ended_by(stray.wait().unwrap(), Signal::SIGKILL));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use holdfast_e2e::stage::{BACKUP_LIMIT, GROUP, HOST, Stage};
-use holdfast_e2e::wait;
+use holdfast_e2e::{process, wait};
 
 /// How long restic may take to stop: it is asked first, and killed after 20 s.
 const CANCEL_LIMIT: Duration = Duration::from_secs(40);
@@ -43,9 +43,15 @@ fn a_paused_backup_stands_still_until_it_is_resumed() -> Result<()> {
     wait::until("the pause", PAUSE_LIMIT, || {
         Ok((operator.job(&job)?["status"] == "paused").then_some(()))
     })?;
+    ensure!(is_stopped(&stage), "restic goes on although the job is paused");
     operator.json(&["resume", &job])?;
     let end = operator.await_end(&job, BACKUP_LIMIT)?;
     ensure!(end["status"] == "succeeded", "{end}");
     stage.confirmed_snapshot(&end)?;
     stage.fleet.stop()
+}
+
+/// Whether a process of this stage stands still; only restic ever does.
+fn is_stopped(stage: &Stage) -> bool {
+    process::naming(stage.path()).into_iter().any(process::is_stopped)
 }

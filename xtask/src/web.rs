@@ -1,5 +1,6 @@
 //! The dashboard: its checks and its build, with Node's own tools.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -20,6 +21,14 @@ pub(crate) fn check_and_build() -> Result<()> {
     command::run(npm().args(["run", "check"])).context("the dashboard's types do not hold")?;
     command::run(npm().args(["test"])).context("the dashboard's tests fail")?;
     command::run(npm().args(["run", "build"])).context("the dashboard does not build")
+}
+
+/// The built page in `chromium`, against an invented fleet: every screen, every kind of trouble.
+pub(crate) fn browser_test(chromium: &Path) -> Result<()> {
+    tools::node::require()?;
+    let mut npm = npm();
+    npm.args(["run", "e2e"]).env("HOLDFAST_CHROMIUM", chromium);
+    command::run(&mut npm).context("the dashboard fails in the browser")
 }
 
 /// `npm ci` takes seconds and starts from nothing, so it runs only when the lock file says

@@ -76,7 +76,7 @@ fn end_to_end() -> Result<()> {
 }
 
 fn browser() -> Result<()> {
-    tools::node::require()?;
+    web::browser_test(&tools::chromium::find_or_install()?)?;
     if has_nextest() {
         return nextest("binary(browser)");
     }
@@ -108,5 +108,5 @@ fn with_tools(cargo: &mut Command) -> Result<&mut Command> {
         bail!("there is no restic to test with");
     }
     let chromium = tools::chromium::find_or_install()?;
-    Ok(cargo.env("HOLDFAST_TEST_RESTIC", list).env("HOLDFAST_TEST_CHROMIUM", chromium))
+    Ok(cargo.env("HOLDFAST_TEST_RESTIC", list).env("HOLDFAST_CHROMIUM", chromium))
 }
