@@ -23,7 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     live::Live,
-    store::{Cancelled, Enrolled, Enrolment, Error, NewGroup, NewHost, NewSchedule, Store},
+    store::{
+        Cancelled, Enrolled, Enrolment, Error, LOG_LIFE, NewGroup, NewHost, NewSchedule, Store,
+    },
 };
 use gate::HostGate;
 use registry::Registry;
@@ -46,6 +48,8 @@ struct Inner {
 /// How often it is written down when connected hosts were last heard. A server that dies forgets at
 /// most this much.
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
+/// How often logs that have outlived their use are looked for.
+const PRUNING_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl Hub {
     /// A hub without links yet.
@@ -66,6 +70,7 @@ impl Hub {
     pub async fn run(self, stop: CancellationToken) {
         let mut reconciler = reconcile::Reconciler::default();
         let mut seen = tokio::time::interval(SEEN_INTERVAL);
+        let mut pruning = tokio::time::interval(PRUNING_INTERVAL);
         let bus = self.store().bus().clone();
         loop {
             tokio::select! {
@@ -73,6 +78,7 @@ impl Hub {
                 () = stop.cancelled() => break,
                 () = bus.heard() => reconciler.take(self.store(), self.live()).await,
                 _ = seen.tick() => self.note_seen().await,
+                _ = pruning.tick() => self.prune_logs().await,
             }
         }
         self.note_seen().await;
@@ -252,6 +258,20 @@ impl Hub {
         }
         if let Err(error) = self.store().note_seen(&seen).await {
             tracing::warn!(%error, "it was not noted when hosts were last heard");
+        }
+    }
+
+    async fn prune_logs(&self) {
+        let Ok(before) = Timestamp::now().checked_sub(LOG_LIFE) else { return };
+        loop {
+            match self.store().prune_logs(before).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old logs were not dropped");
+                    break;
+                }
+            }
         }
     }
 

@@ -1,4 +1,16 @@
 //! The control plane: store, hub of live links, REST API and dashboard.
+//!
+//! ```text
+//! server ── listens, and owns the order of starting and stopping
+//!   ├─ api ── people and scripts: routes, roles, problems, the live socket
+//!   │    ├─ hub ── agents: every live link, what must reach it, what it says about itself
+//!   │    └─ live ── the fleet in memory, fed by the bus; snapshots and updates for browsers
+//!   └─ store ── the one truth: every change and the command it causes in one transaction
+//! ```
+//!
+//! A change always takes the same way: into the store, from there (after the commit) as a name onto
+//! the bus, and from the bus to whoever shows it. Nothing in memory is needed to be right again after
+//! a crash: agents come back, and the store knows where each stream stood.
 
 pub mod api;
 pub mod auth;

@@ -223,7 +223,10 @@ impl Live {
                 let update = state.set_job(view);
                 self.publish(update);
             }
-            Err(error) => tracing::error!(%job, %error, "the live view misses a job"),
+            Err(error) => {
+                tracing::error!(%job, %error, "the live view misses a job for now");
+                self.state().stale_jobs.insert(job);
+            }
         }
     }
 
@@ -243,6 +246,8 @@ impl Live {
         let bus = self.store().bus();
         let due = self.state().take_due(Timestamp::now());
         due.into_iter().for_each(|host| bus.touch_host(host));
+        let jobs = std::mem::take(&mut self.state().stale_jobs);
+        jobs.into_iter().for_each(|job| bus.touch_job(job));
     }
 
     fn flush_progress(&self) {

@@ -59,6 +59,7 @@ pub use token::{ApiToken, NewApiToken};
 
 pub(crate) use group::GroupRow;
 pub(crate) use job::{JobRow, LatestBackup};
+pub(crate) use log::LOG_LIFE;
 
 /// The file inside the data directory.
 const DATABASE: &str = "holdfast.db";
@@ -96,6 +97,9 @@ impl Store {
         let writer = connect_writer(dir).await?;
         migrations::run(&writer, dir).await?;
         let readers = connect_readers(dir).await?;
+        repository::check_key(&readers, &sealer)
+            .await
+            .map_err(|source| OpenError::Key { source })?;
         let bus = Bus::default();
         let apply = writer::Writer::spawn(writer.clone(), bus.clone());
         Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, apply }) })

@@ -26,8 +26,9 @@ pub(super) struct State {
     progress: BTreeMap<JobId, Shown>,
     snapshot: Option<Utf8Bytes>,
     pub(super) presence: BTreeMap<HostId, Presence>,
-    /// Hosts that could not be read when they changed.
+    /// What could not be read when it changed.
     pub(super) stale: BTreeSet<HostId>,
+    pub(super) stale_jobs: BTreeSet<JobId>,
 }
 
 /// A job's newest progress, and what the browsers have seen of it.

@@ -95,7 +95,8 @@ pub(super) async fn apply(
     }
 }
 
-/// Keeps a record that could not be applied, for a person to look at.
+/// Keeps a record that could not be applied, for a person to look at. An agent that sends nothing
+/// else must not fill the disk, so of each host only the first ones are kept; the rest is counted.
 pub(super) async fn set_aside(
     connection: &mut SqliteConnection,
     origin: &Origin,
@@ -105,7 +106,9 @@ pub(super) async fn set_aside(
     sqlx::query(
         "INSERT INTO dead_letters
              (host_id, incarnation, seq, ts, kind, payload, reason, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8
+         WHERE (SELECT COUNT(*) FROM dead_letters WHERE host_id = $1) < $9
+         ON CONFLICT DO NOTHING",
     )
     .bind(origin.host.to_string())
     .bind(&origin.incarnation)
@@ -115,10 +118,13 @@ pub(super) async fn set_aside(
     .bind(record.payload.as_str())
     .bind(bounded(reason, TEXT_MAX))
     .bind(Timestamp::now().as_millisecond())
+    .bind(SET_ASIDE_MAX)
     .execute(connection)
     .await?;
     Ok(())
 }
+
+const SET_ASIDE_MAX: i64 = 1000;
 
 /// Longer texts of an agent are cut: they are for people.
 const TEXT_MAX: usize = 4096;

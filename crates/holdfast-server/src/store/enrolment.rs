@@ -138,7 +138,8 @@ async fn mint(
 ) -> Result<(Secret, Timestamp), sqlx::Error> {
     let token = TokenKind::Enrolment.mint();
     let now = Timestamp::now();
-    let expires_at = now + ENROLMENT_LIFE;
+    // What is told is what is stored: whole seconds.
+    let expires_at = Timestamp::from_second((now + ENROLMENT_LIFE).as_second()).unwrap_or(now);
     sqlx::query(
         "INSERT INTO enrolment_tokens (hash, host_id, created_at, expires_at)
          VALUES ($1, $2, $3, $4)",

@@ -6,6 +6,7 @@ use holdfast_protocol::{
     HostId, JobId,
     message::log::{Line, Source, Stream},
 };
+use jiff::{SignedDuration, Timestamp};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use super::{
@@ -47,6 +48,40 @@ impl Store {
         let lines = rows.iter().map(read).collect::<Result<Vec<_>, _>>();
         Ok(page(lines.map_err(Error::database(PHASE))?, after, limit as usize))
     }
+}
+
+/// Log lines live this long after their job has ended.
+pub(crate) const LOG_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// So many jobs lose their log in one transaction: others want to write too.
+const JOBS_PER_PRUNING: i64 = 20;
+
+impl Store {
+    /// Drops the log of some jobs that ended before `before`; whether there may be more of them.
+    pub(crate) async fn prune_logs(&self, before: Timestamp) -> Result<bool, Error> {
+        const PHASE: &str = "dropping old logs";
+        let mut tx = self.begin(PHASE).await?;
+        let pruned = prune(&mut tx, before).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        Ok(pruned == JOBS_PER_PRUNING)
+    }
+}
+
+async fn prune(connection: &mut SqliteConnection, before: Timestamp) -> Result<i64, sqlx::Error> {
+    let jobs: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM jobs WHERE ended_at < $1 AND log_bytes > 0 LIMIT $2")
+            .bind(before.as_millisecond())
+            .bind(JOBS_PER_PRUNING)
+            .fetch_all(&mut *connection)
+            .await?;
+    for job in &jobs {
+        for statement in [
+            "DELETE FROM log_lines WHERE job_id = $1",
+            "UPDATE jobs SET log_bytes = 0 WHERE id = $1",
+        ] {
+            sqlx::query(statement).bind(job).execute(&mut *connection).await?;
+        }
+    }
+    Ok(jobs.len().try_into().unwrap_or(i64::MAX))
 }
 
 /// Stores the lines of a round in one transaction. Lines of jobs that are not known (yet) come back.
@@ -194,4 +229,44 @@ fn read(row: &SqliteRow) -> Result<LogLine, sqlx::Error> {
         stream,
         payload: row.text("payload")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_logs_of_long_ended_jobs_go_and_the_jobs_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let host = store.add_host("ops", "web-1").await.unwrap().host_id;
+        let mut tx = store.begin("a test").await.unwrap();
+        for (id, ended_at) in [(1, 1000), (2, 3000)] {
+            let id = uuid::Uuid::from_u128(id).to_string();
+            sqlx::query(
+                "INSERT INTO jobs (id, host_id, operation, group_name, status, cause, created_at,
+                     ended_at, log_bytes)
+                 VALUES ($1, $2, 'backup', 'etc', 'failed', 'manual', 500, $3, 4)",
+            )
+            .bind(&id)
+            .bind(host.to_string())
+            .bind(ended_at)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+            sqlx::query("INSERT INTO log_lines VALUES ($1, 1, 900, 'stderr', 'text')")
+                .bind(&id)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        let more = store.prune_logs(Timestamp::from_millisecond(2000).unwrap()).await.unwrap();
+        assert!(!more);
+        let lines = async |id| {
+            let job = JobId::from_uuid(uuid::Uuid::from_u128(id));
+            store.job_log(job, 0, 0).await.unwrap().lines.len()
+        };
+        assert_eq!((lines(1).await, lines(2).await), (0, 1));
+    }
 }

@@ -7,7 +7,7 @@ use holdfast_protocol::{
     message::config::{self, Secret},
 };
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{Error, Store, audit, row::Columns};
@@ -144,6 +144,17 @@ impl Store {
             })?,
         })
     }
+}
+
+/// Opens one stored secret, so that a lost or exchanged key is noticed at the start and not by the
+/// first agent. A database that does not answer shows elsewhere.
+pub(super) async fn check_key(pool: &SqlitePool, sealer: &Sealer) -> Result<(), SecretError> {
+    let row = sqlx::query("SELECT id, password FROM repositories ORDER BY created_at LIMIT 1")
+        .fetch_optional(pool)
+        .await;
+    let Ok(Some(row)) = row else { return Ok(()) };
+    let (Ok(id), Ok(sealed)) = (row.text("id"), row.text("password")) else { return Ok(()) };
+    sealer.unseal(place(&id, "password"), &sealed).map(drop)
 }
 
 fn place<'a>(row: &'a str, column: &'static str) -> Place<'a> {

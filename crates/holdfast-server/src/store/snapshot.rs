@@ -46,10 +46,30 @@ pub(super) async fn apply(
         // The repository was removed while the report was under way.
         return Ok(());
     }
+    drop_unfinished(&mut *connection, host, report).await?;
     for part in report.snapshots.chunks(ROWS_PER_STATEMENT) {
         insert(&mut *connection, host, report, part).await?;
     }
     if report.last { put_in_force(connection, host, report).await } else { Ok(()) }
+}
+
+/// Only one list waits beside the one in force: an agent that begins many must not fill the disk.
+async fn drop_unfinished(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    report: &snapshot::Report,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM snapshots WHERE host_id = $1 AND repository_id = $2 AND report_id <> $3
+             AND report_id NOT IN (SELECT report_id FROM snapshot_lists
+                 WHERE host_id = $1 AND repository_id = $2)",
+    )
+    .bind(host.to_string())
+    .bind(report.repository_id.to_string())
+    .bind(&report.report_id)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 async fn exists(

@@ -527,9 +527,10 @@ async fn a_list_of_snapshots_replaces_the_older_one_when_it_is_whole() {
     };
     session.apply(vec![record(1, &report("one", true, &["a", "b"]))]).await.unwrap();
     assert_eq!(ids().await, ["a", "b"]);
-    session.apply(vec![record(2, &report("two", false, &["b"]))]).await.unwrap();
+    session.apply(vec![record(2, &report("lost", false, &["x"]))]).await.unwrap();
+    session.apply(vec![record(3, &report("two", false, &["b"]))]).await.unwrap();
     assert_eq!(ids().await, ["a", "b"], "half a list does not count");
-    session.apply(vec![record(3, &report("two", true, &["c"]))]).await.unwrap();
+    session.apply(vec![record(4, &report("two", true, &["c"]))]).await.unwrap();
     assert_eq!(ids().await, ["b", "c"]);
 }
 
@@ -617,6 +618,37 @@ async fn a_database_of_a_newer_version_is_refused_with_one_sentence() {
     let error = holdfast_server::store::Store::open(dir.path()).await.err().unwrap();
     assert!(error.to_string().contains("written by a newer version of Holdfast"), "{error}");
     assert!(!error.action().is_empty());
+}
+
+#[tokio::test]
+async fn an_exchanged_key_is_noticed_at_the_start() {
+    let fleet = Fleet::new().await;
+    let dir = fleet.dir;
+    fleet.store.close().await;
+    std::fs::remove_file(dir.path().join("key")).unwrap();
+    let error = holdfast_server::store::Store::open(dir.path()).await.err().unwrap();
+    assert!(fleet::chain(&error).contains("does not open with the key file"), "{error}");
+    assert!(error.action().contains("Restore the file `key`"));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_on_disk_at_that_moment() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let job = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let session = fleet.session(&host, 1).await;
+    session.apply(vec![record(1, &started(job))]).await.unwrap();
+    // A crash leaves the files as they are now, with whatever memory knew gone.
+    let crashed = tempfile::tempdir().unwrap();
+    for name in ["holdfast.db", "holdfast.db-wal", "key"] {
+        std::fs::copy(fleet.dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let store = holdfast_server::store::Store::open(crashed.path()).await.unwrap();
+    let live = holdfast_server::live::Live::load(store.clone()).await.unwrap();
+    assert_eq!(live.job(job).await.unwrap().status, Status::Running);
+    let opened = store.open_session(host.id, &fleet::hello(&host, 2)).await.unwrap().unwrap();
+    let positions = HostStore::new(store, host.id, opened.epoch).positions().await.unwrap();
+    assert_eq!((positions.received, positions.oldest, positions.next), (1, 1, 2));
 }
 
 #[tokio::test]
