@@ -1,8 +1,11 @@
 //! The server's state through its public face: the store, the live view and the hub.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod disk;
+mod enrolment;
 mod fleet;
+mod jobs;
 mod link;
 mod live;
+mod reports;
 mod serving;
-mod story;
