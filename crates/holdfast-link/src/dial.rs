@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
 use holdfast_protocol::message::config::Secret;
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     Connector, client_async_tls_with_config,
@@ -97,10 +97,10 @@ impl WebSocketDialer {
     fn refused(&self, error: Error) -> DialError {
         match error {
             Error::Http(response) => answered(&self.endpoint, &response),
-            Error::Io(error) if is_tls(&error) => {
-                DialError::Tls { server: shown(&self.endpoint), cause: error.to_string() }
-            }
-            Error::Io(error) => self.unreachable(&error),
+            Error::Io(error) => match tls_cause(&error) {
+                Some(cause) => DialError::Tls { server: shown(&self.endpoint), cause },
+                None => self.unreachable(&error),
+            },
             Error::Tls(error) => {
                 DialError::Tls { server: shown(&self.endpoint), cause: error.to_string() }
             }
@@ -289,12 +289,45 @@ pub(crate) fn io_cause(error: &io::Error) -> String {
         io::ErrorKind::NetworkUnreachable => "the network is unreachable".to_owned(),
         io::ErrorKind::TimedOut => "no answer".to_owned(),
         io::ErrorKind::UnexpectedEof => "the connection was cut".to_owned(),
-        _ => error.to_string(),
+        _ => other_cause(error),
     }
 }
 
-fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+fn other_cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    // The standard library has no kind for this one, only these words.
+    if text.starts_with("failed to lookup address information") {
+        return "the name of the host cannot be resolved".to_owned();
+    }
+    // "Broken pipe (os error 32)": the number helps nobody.
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+/// What TLS disliked, in words for people; `None` when it was not TLS.
+fn tls_cause(error: &io::Error) -> Option<String> {
+    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match inner {
+        rustls::Error::InvalidMessage(_) => {
+            "what answers does not speak TLS; is it http:// rather than https://?".to_owned()
+        }
+        rustls::Error::InvalidCertificate(error) => certificate_cause(error),
+        other => other.to_string(),
+    })
+}
+
+fn certificate_cause(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired (or this machine's clock is wrong)".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is not signed by an authority this machine trusts".to_owned()
+        }
+        other => format!("its certificate is not acceptable: {other}"),
+    }
 }
 
 /// Whether an unencrypted connection is acceptable.
@@ -418,6 +451,26 @@ mod tests {
             dialled("https://me:canary@hold.example", rule),
             Err(EndpointError::Credentials)
         );
+    }
+
+    #[test]
+    fn causes_are_words_for_people() {
+        for (error, words) in [
+            (io::Error::from_raw_os_error(111), "connection refused"),
+            (io::Error::from_raw_os_error(32), "broken pipe"),
+            (
+                io::Error::other("failed to lookup address information: Name or service not known"),
+                "the name of the host cannot be resolved",
+            ),
+        ] {
+            assert_eq!(io_cause(&error), words);
+        }
+        let tls = |error: rustls::Error| tls_cause(&io::Error::other(error)).unwrap();
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        assert!(tls(unknown).contains("not signed by an authority"));
+        let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        assert!(tls(expired).contains("has expired"));
+        assert_eq!(tls_cause(&io::Error::other("something else")), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod wire;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, stream::FuturesUnordered};
 use holdfast_protocol::Payload;
 use jiff::Timestamp;
 
@@ -124,6 +124,15 @@ impl<'a, S: Store> Driver<'a, S> {
 
     pub(crate) fn handle(&mut self, event: Event) {
         self.session.handle(event, self.clock.now());
+    }
+
+    /// A deadline has come. What has arrived by now counts as in time: after a machine was asleep or
+    /// starved, the peer's signs of life wait in a buffer, and it must not be blamed.
+    fn handle_deadline(&mut self, reading: bool) {
+        if let Some(turn) = self.wire.turn(reading).now_or_never() {
+            self.handle(turn.into());
+        }
+        self.handle(Event::Tick);
     }
 
     pub(crate) fn handle_post(&mut self) {

@@ -91,3 +91,66 @@ fn rule_after(ended: &Ended) -> RetryRule {
         _ => RetryRule::Backoff,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::SessionId;
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::dial::DialError;
+
+    fn retry() -> Retry {
+        Retry::new(&ClientConfig::new("http://localhost".parse().unwrap()))
+    }
+
+    fn lived(seconds: u64, spread: u64) -> Option<(Opened, Duration)> {
+        let opened = Opened {
+            session_id: SessionId::from_uuid(Uuid::nil()),
+            epoch: 1,
+            redial_spread: Duration::from_secs(spread),
+            server_time: Timestamp::UNIX_EPOCH,
+        };
+        Some((opened, Duration::from_secs(seconds)))
+    }
+
+    #[test]
+    fn a_server_cannot_keep_an_agent_away_for_ever() {
+        let far = Duration::from_secs(u64::MAX);
+        let hints = [
+            Attempt::Dial(DialError::Busy { status: 503, retry_after: Some(far) }),
+            Attempt::Ended { ended: Ended::GoAway { after: far }, lived: lived(60, u64::MAX) },
+        ];
+        for attempt in hints {
+            let delay = retry().after(&attempt).unwrap();
+            assert!(delay <= HINT_MAX + Duration::from_secs(60), "{delay:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_session_that_lasted_starts_the_backoff_over() {
+        let mut retry = retry();
+        for _ in 0..10 {
+            let attempt = Attempt::Ended { ended: Ended::Stalled, lived: lived(29, 0) };
+            retry.after(&attempt).unwrap();
+        }
+        assert_eq!(retry.backoff.ceiling(), Duration::from_secs(60));
+        let attempt = Attempt::Ended { ended: Ended::Stalled, lived: lived(30, 0) };
+        assert!(retry.after(&attempt).unwrap() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_looked_at_slowly() {
+        let fenced = Loss::Closed { code: Some(close_code::FENCED), reason: String::new() };
+        let attempts = [
+            Attempt::Dial(DialError::Unauthorised { status: 401 }),
+            Attempt::Dial(DialError::UnusableToken),
+            Attempt::Ended { ended: Ended::Lost(fenced), lived: lived(3600, 0) },
+        ];
+        for attempt in attempts {
+            let delay = retry().after(&attempt).unwrap().as_secs();
+            assert!((60..=120).contains(&delay), "{delay}");
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub(crate) async fn run<S: Store>(driver: &mut Driver<'_, S>, stop: &Cancellatio
                 stopping = true;
                 driver.handle(Event::Stop);
             }
-            () = driver.clock.wait_until(deadline) => driver.handle(Event::Tick),
+            () = driver.clock.wait_until(deadline) => driver.handle_deadline(reading),
             Some(event) = driver.work.next() => driver.handle(event),
             () = driver.post.arrived() => driver.handle_post(),
             turn = driver.wire.turn(reading) => driver.handle(turn.into()),

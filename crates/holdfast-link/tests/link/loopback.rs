@@ -236,6 +236,30 @@ async fn an_unreachable_server_is_told_in_words_for_people() {
     soon(task).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_server_without_tls_is_told_apart_from_one_that_is_away() {
+    let site = Site::open().await;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let config = holdfast_link::ClientConfig {
+        tls: Some(Arc::new(tls)),
+        ..quick(&site.url.replace("http", "https"))
+    };
+    let store = Arc::new(MemoryStore::default());
+    let client = Client::new(config, identity(), store, Keys::new(TOKEN), Machine).unwrap();
+    let (stop, task) = start(&client);
+    let status = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error_code.as_deref(), Some("tls_failed"));
+    let text = status.last_error.unwrap();
+    assert!(text.contains("is it http:// rather than https://?"), "{text}");
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Dials by hand.

@@ -641,3 +641,16 @@ async fn a_drip_of_frames_without_records_keeps_nobody_from_leaving() {
     assert!(asked_at.elapsed() <= 7 * SECOND, "{:?}", asked_at.elapsed());
     assert_eq!(soon(session).await.unwrap().code(), "draining");
 }
+
+#[tokio::test(start_paused = true)]
+async fn signs_of_life_that_waited_while_the_server_slept_count() {
+    let house = Arc::new(House::default());
+    let (mut caller, _session) = by_hand(&house);
+    caller.say(HELLO).await;
+    assert_eq!(caller.hear_kind().await, "welcome");
+    // The whole machine stands still for a minute; the heartbeat came meanwhile.
+    caller.say(r#"{"kind":"heartbeat",TS,"payload":{}}"#).await;
+    tokio::time::advance(60 * SECOND).await;
+    assert_eq!(caller.hear_kind().await, "ping");
+    assert!(house.mailbox().is_open());
+}

@@ -38,12 +38,14 @@ fn positions() -> impl Strategy<Value = Option<u64>> {
 }
 
 fn frames() -> impl Strategy<Value = Event> {
+    texts().prop_map(|text| Event::from_text(&text))
+}
+
+fn texts() -> impl Strategy<Value = String> {
     (kinds(), positions(), positions(), bodies()).prop_map(|(kind, seq, ack, body)| {
         let seq = seq.map_or(String::new(), |seq| format!(r#","seq":{seq}"#));
         let ack = ack.map_or(String::new(), |ack| format!(r#","ack":{ack}"#));
-        Event::from_text(&format!(
-            r#"{{"kind":"{kind}","ts":"2026-11-21T10:00:00Z"{seq}{ack},"payload":{body}}}"#
-        ))
+        format!(r#"{{"kind":"{kind}","ts":"2026-11-21T10:00:00Z"{seq}{ack},"payload":{body}}}"#)
     })
 }
 
@@ -90,6 +92,23 @@ proptest! {
             prop_assert!(world.end(role).session.held() <= 600);
             world.advance(Duration::from_millis(millis));
         }
+    }
+
+    /// The same events at the same times always give the same frames.
+    #[test]
+    fn a_session_is_a_function_of_what_happens_to_it(
+        texts in prop::collection::vec((texts(), 0u64..20_000), 1..40),
+    ) {
+        let run = || {
+            let mut world = World::live();
+            for (text, millis) in &texts {
+                world.handle(Role::Server, Event::from_text(text));
+                world.append(Role::Server, 3);
+                world.advance(Duration::from_millis(*millis));
+            }
+            (world.server.sent, world.agent.sent, format!("{:?}", world.server.ended))
+        };
+        prop_assert_eq!(run(), run());
     }
 
     #[test]
