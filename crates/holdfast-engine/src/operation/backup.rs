@@ -200,18 +200,22 @@ impl<'a> Campaign<'a> {
     }
 
     async fn stopped(&mut self, report: &Report) -> Outcome {
-        if report.ended.killed {
-            self.remove_own_lock().await;
-        }
+        self.remove_own_lock().await;
         Outcome::cancelled(report.ended.exit.code(), report.error())
     }
 
-    /// A killed restic leaves its lock; its owner is gone, so restic itself takes it for stale.
+    /// A killed restic leaves its lock; its owner is gone, so restic itself takes it for stale. An
+    /// interrupted one leaves it too when it was still taking it: for the moment in which it looks for
+    /// rivals the lock is in the repository, and restic does not clean it up yet.
     async fn remove_own_lock(&mut self) {
+        // Somebody waits for the end of the job, and the next backup removes stale locks too.
+        const UNLOCK_WITHIN: Duration = Duration::from_secs(20);
         // The job's own control says "cancelled", which would end the unlock too.
-        let remark = match unlock::run(self.session.restic, self.access).await {
-            Ok(()) => "stale locks were removed".to_owned(),
-            Err(error) => format!("stale locks could not be removed: {}", error.message),
+        let unlocking = unlock::run(self.session.restic, self.access);
+        let remark = match tokio::time::timeout(UNLOCK_WITHIN, unlocking).await {
+            Ok(Ok(())) => "stale locks, if there were any, are removed".to_owned(),
+            Ok(Err(error)) => format!("stale locks could not be removed: {}", error.message),
+            Err(_) => "stale locks could not be removed in time".to_owned(),
         };
         self.session.reporter.remark(remark);
     }
