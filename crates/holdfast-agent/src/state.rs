@@ -77,18 +77,17 @@ impl State {
     }
 
     fn open_whole(path: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(path)?;
-        let unusable = |source: StoreError| OpenError::Damaged {
+        Self::on(Database::open(path)?).map_err(|source| OpenError::Damaged {
             path: path.to_owned(),
             source: redb::Error::Corrupted(chain(&source)),
-        };
-        let incarnation = database
-            .read_now("reading the incarnation", |txn| {
-                Ok(txn.open_table(TEXTS)?.get(INCARNATION)?.map(|row| row.value().to_owned()))
-            })
-            .map_err(unusable)?;
-        let settings =
-            database.read_now("reading the settings", settings::load).map_err(unusable)?;
+        })
+    }
+
+    fn on(database: Database) -> Result<Self, StoreError> {
+        let incarnation = database.read_now("reading the incarnation", |txn| {
+            Ok(txn.open_table(TEXTS)?.get(INCARNATION)?.map(|row| row.value().to_owned()))
+        })?;
+        let settings = database.read_now("reading the settings", settings::load)?;
         let incarnation = incarnation.and_then(|text| text.parse().ok());
         Ok(Self {
             database,
@@ -418,5 +417,7 @@ pub fn mint() -> Incarnation {
     Incarnation::from_uuid(Uuid::new_v4())
 }
 
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod tests;

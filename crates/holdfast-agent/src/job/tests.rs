@@ -319,3 +319,27 @@ async fn stopping_the_agent_ends_running_jobs_as_interrupted() {
     let left = bench.context.state.active_jobs().await.unwrap();
     assert_eq!(left.iter().map(crate::state::Entry::job_id).collect::<Vec<_>>(), [waiting]);
 }
+
+#[tokio::test]
+async fn a_process_spawned_in_the_moment_before_a_crash_is_found_and_ended() {
+    let mut bench = Bench::new(None).await;
+    let source = bench.source();
+    let job = bench.order(1, &source, 1).await;
+    assert!(bench.context.state.intend(job).await.unwrap());
+    let scratch = bench.context.directory.job_dir(job);
+    fs::create_dir_all(&scratch).unwrap();
+    let mut orphan = tokio::process::Command::new("sleep")
+        .arg("600")
+        .env("RESTIC_PASSWORD_FILE", scratch.join("password"))
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let (recovered, ended) = tokio::join!(recover(&bench.context), orphan.wait());
+    recovered.unwrap();
+    assert!(!ended.unwrap().success());
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Interrupted);
+    assert_eq!(end.error.unwrap().code, "agent_stopped");
+    assert!(!scratch.exists());
+}

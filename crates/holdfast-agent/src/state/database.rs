@@ -19,7 +19,9 @@ use std::{
 };
 
 use holdfast_link::StoreError;
-use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction, backends::FileBackend,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::table;
@@ -67,13 +69,17 @@ impl Database {
     /// The check reads the whole file. It is small, and damage found now is told; damage found
     /// later would be a panic in mid-job.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = private_file(path)
-            .map_err(|error| OpenError::Unusable { path: path.to_owned(), source: error.into() })?;
-        let redb = open_checked(file).map_err(|source| classify(path, source))?;
-        let redb = Arc::new(redb);
+        private_file(path)
+            .map_err(redb::Error::from)
+            .and_then(|file| Self::on(FileBackend::new(file)?))
+            .map_err(|source| classify(path, source))
+    }
+
+    /// As [`Database::open`], on a disk of any kind.
+    pub(super) fn on(disk: impl StorageBackend) -> Result<Self, redb::Error> {
+        let redb = Arc::new(open_checked(disk)?);
         let (steps, waiting) = mpsc::channel(WAITING_MAX);
-        let writer = spawn_writer(Arc::clone(&redb), waiting)
-            .map_err(|error| OpenError::Unusable { path: path.to_owned(), source: error.into() })?;
+        let writer = spawn_writer(Arc::clone(&redb), waiting)?;
         Ok(Self { redb, steps: Some(steps), writer: Some(writer) })
     }
 
@@ -150,11 +156,11 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn open_checked(file: File) -> Result<redb::Database, redb::Error> {
+fn open_checked(disk: impl StorageBackend) -> Result<redb::Database, redb::Error> {
     let redb = redb::Database::builder()
         .set_cache_size(CACHE_SIZE)
         .set_check_integrity_on_open(true)
-        .create_with_backend(redb::backends::FileBackend::new(file)?)?;
+        .create_with_backend(disk)?;
     let txn = redb.begin_write()?;
     table::create_all(&txn)?;
     txn.commit()?;

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -86,6 +86,18 @@ pub(crate) struct Running(Child);
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Asks it to end.
+    pub(crate) fn signal(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Asks it to end and waits until it has.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        self.signal();
+        wait_for("the agent's end", || self.0.try_wait().unwrap())
     }
 
     /// Ends it as a power cut would.

@@ -88,6 +88,42 @@ fn a_job_that_only_waited_when_the_agent_was_killed_runs_at_the_next_start() {
     assert_eq!(status, [Status::Interrupted, Status::Succeeded]);
 }
 
+#[test]
+fn a_stopped_agent_ends_its_backup_and_leaves_no_lock() {
+    let story = Story::new();
+    story.order(1);
+    let (agent, pid) = story.start_slow_backup();
+    let status = agent.stop();
+    assert!(status.success(), "{status}");
+    assert!(!is_alive(&pid));
+    assert_eq!(story.locks(), 0);
+    let ends = story.ends();
+    assert_eq!(ends[0].status, Status::Interrupted);
+    assert_eq!(ends[0].error.as_ref().unwrap().code, "agent_shutdown");
+    assert!(story.is_idle(), "scratch files carry secrets and must go");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_and_kills_restic() {
+    let story = Story::new();
+    let stubborn = story.bench.program(
+        "stubborn",
+        &format!(
+            "trap '' INT\ncase \" $* \" in *' version '*) echo 'restic 0.18.0 compiled with go';;\n\
+             *' backup '*) echo $$ > '{0}.new'; mv '{0}.new' '{0}'; while :; do sleep 1; done;;\nesac",
+            story.bench.path("pid").display()
+        ),
+    );
+    story.order(1);
+    let agent = story.start(&stubborn);
+    let pid = wait_for("the backup", || contents(&story.bench.path("pid"))).trim().to_owned();
+    agent.signal();
+    agent.signal();
+    let status = agent.stop();
+    assert_eq!(status.code(), Some(1));
+    wait_for("restic's end", || (!is_alive(&pid)).then_some(()));
+}
+
 /// One host with one source and one repository.
 struct Story {
     bench: Bench,
