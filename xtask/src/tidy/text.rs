@@ -65,6 +65,7 @@ fn is_generated(file: &Path) -> bool {
         || name.starts_with("LICENSE")
         || ["Cargo.lock", "package-lock.json", "openapi.json"].contains(&name)
         || name.ends_with(".proptest-regressions")
+        || name.starts_with("generated.")
         || name.ends_with(".svg")
 }
 
