@@ -3,6 +3,8 @@
 //   npm run build && npm run e2e
 
 import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 import { launch, open, overflows, PHONE, until } from './browser.mjs';
@@ -194,6 +196,27 @@ const stories = {
       await until(`a heading at ${path}`, () => page.locator('h1').count());
       if (await overflows(page)) throw new Error(`${path} is wider than a phone`);
     }
+  },
+
+  async 'axe finds nothing serious on any screen, dark or light'(browser, mock) {
+    const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+    const found = [];
+    for (const colorScheme of ['light', 'dark']) {
+      const { page } = await signedIn(browser, mock, { colorScheme, bypassCSP: true, reducedMotion: 'reduce' });
+      const jobs = ['running', 'failed'].map((status) => `/jobs?status=${status}`);
+      for (const path of ['/', '/hosts', '/hosts/db-2', ...jobs, '/repositories', '/repositories/add', '/add-host', '/hosts/db-1/groups/add', '/nowhere']) {
+        await page.goto(mock.url + path);
+        await until('the live connection', () => page.locator('.state.live').count());
+        if (jobs.includes(path)) await page.locator('tr[data-job] a').first().click();
+        await until(`a heading at ${path}`, () => page.locator('h1').count());
+        await page.evaluate(axe);
+        const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+        const serious = violations.filter((it) => ['serious', 'critical'].includes(it.impact));
+        found.push(...serious.flatMap(({ help, nodes }) => nodes.map((node) => `${path} (${colorScheme}): ${help}: ${node.html} ${node.failureSummary.replaceAll('\n', ' ')}`)));
+      }
+    }
+    for (const line of found.slice(0, 20)) console.log(`  ${line}`);
+    equal('the number of findings', found.length, 0);
   },
 
   async 'a ten-thousand-host table scrolls without long tasks'(browser) {

@@ -262,7 +262,7 @@ export const texts = {
     setSchedule: 'Set schedule',
     editSchedule: 'Edit schedule',
     next: (when: string) => `next ${when}`,
-    last: 'Last run',
+    nextWord: 'next',
     noLast: 'has not run yet',
     remove: 'Remove',
     removeTitle: (name: string) => `Remove the source group ${name}?`,
