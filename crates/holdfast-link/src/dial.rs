@@ -171,12 +171,15 @@ pub enum DialError {
     },
     /// 401 or 403: the token is not known, or no longer.
     #[error(
-        "the server does not accept this agent's token (HTTP {status}); enrol the host again if \
-         it was removed"
+        "the server does not accept this agent's token (HTTP {status}{}); enrol the host again if \
+         it was removed",
+        .said.as_ref().map_or(String::new(), |said| format!(", it says: {said}"))
     )]
     Unauthorised {
         /// The HTTP status.
         status: u16,
+        /// The server's own sentence, when it gave one; printable, at most 200 characters of it.
+        said: Option<String>,
     },
     /// No connection at all.
     #[error("cannot reach {server}: {cause}")]
@@ -246,7 +249,9 @@ impl DialError {
 fn answered(endpoint: &Url, response: &Response) -> DialError {
     let status = response.status().as_u16();
     match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => DialError::Unauthorised { status },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            DialError::Unauthorised { status, said: said(response) }
+        }
         StatusCode::NOT_FOUND | StatusCode::GONE => {
             DialError::NotFound { server: shown(endpoint), status }
         }
@@ -262,6 +267,17 @@ fn answered(endpoint: &Url, response: &Response) -> DialError {
         }
         _ => DialError::Status { status },
     }
+}
+
+/// The title of a problem document, such as our own server sends.
+fn said(response: &Response) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Problem {
+        title: String,
+    }
+    let problem: Problem = serde_json::from_slice(response.body().as_deref()?).ok()?;
+    let printable = problem.title.chars().filter(|letter| !letter.is_control());
+    Some(printable.take(200).collect())
 }
 
 /// Only the form in seconds: a date would be a decision by the wall clock.
@@ -474,6 +490,23 @@ mod tests {
     }
 
     #[test]
+    fn the_servers_own_sentence_is_shown_without_its_tricks() {
+        for (body, text) in [
+            (
+                r#"{"title":"The host was\u001b[2J removed.","status":401}"#,
+                "(HTTP 401, it says: The host was[2J removed.)",
+            ),
+            ("<html>", "(HTTP 401);"),
+            (r#"{"detail":"x"}"#, "(HTTP 401);"),
+        ] {
+            let mut response = Response::new(Some(body.as_bytes().to_vec()));
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            let error = answered(&"ws://127.0.0.1/".parse().unwrap(), &response).to_string();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
     fn each_answer_has_its_rule() {
         let slow = RetryRule::Slowly;
         for (status, extra, code, rule) in [
@@ -499,7 +532,7 @@ mod tests {
             ),
             (429, Some(("retry-after", "-1")), "server_busy", RetryRule::Backoff),
         ] {
-            let mut response = Response::new(None);
+            let mut response = Response::new(None::<Vec<u8>>);
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             if let Some((name, value)) = extra {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -26,16 +26,23 @@ use crate::{
         live,
     },
     post::Post,
-    session::{Admitted, CloseReason, Config, Ended, Event, Notice, Opened, Session},
+    session::{Admitted, CloseReason, Config, Ended, Event, Notice, Opened, Rate, Session},
     store::{Store, StoreError, Unsequenced},
     transport::{Transport, accepted::Accepted},
 };
 
 /// Times and bounds of the server's end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServeConfig {
     /// Those of each session. Heartbeat and silence are told to the agent in the welcome.
     pub session: Config,
+}
+
+impl Default for ServeConfig {
+    /// The defaults of a session, and a limit on how fast an agent may talk.
+    fn default() -> Self {
+        Self { session: Config { rate: Some(Rate::default()), ..Config::default() } }
+    }
 }
 
 /// Who may come in, and who is to know. The hub of the server implements it.

@@ -23,6 +23,7 @@ mod leaving;
 mod liveness;
 mod outbox;
 mod overflow;
+mod rate;
 mod writer;
 
 #[cfg(test)]
@@ -35,9 +36,11 @@ pub use event::{Admitted, CloseReason, Event, Introduction, Loss, Unreadable};
 use holdfast_protocol::{Class, Payload, Seq, message::link::Ping};
 pub use overflow::Dropped;
 pub(crate) use overflow::Lanes;
+pub use rate::Rate;
 
 use self::{
-    inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace, writer::Turn,
+    inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace, rate::Meter,
+    writer::Turn,
 };
 use crate::{
     clock::Moment,
@@ -68,6 +71,8 @@ pub struct Config {
     pub stall_max: Duration,
     /// How much may be unacknowledged.
     pub window: Window,
+    /// How fast the peer may talk; `None` for as fast as it likes.
+    pub rate: Option<Rate>,
     /// This session's place in the 10 % by which heartbeats are spread, from 0 to 1. Draw it anew
     /// for every session.
     pub jitter: f64,
@@ -85,6 +90,7 @@ impl Default for Config {
             progress_interval: Duration::from_secs(1),
             stall_max: Duration::from_secs(60),
             window: Window::default(),
+            rate: None,
             jitter: 0.5,
         }
     }
@@ -145,6 +151,7 @@ pub struct Session {
     outbox: Outbox,
     inbox: Inbox,
     liveness: Liveness,
+    meter: Meter,
     lanes: Lanes,
     pace: Pace,
     /// Actions that are due in any case, in order.
@@ -205,6 +212,7 @@ impl Session {
             outbox: Outbox::new(config.window),
             inbox: Inbox::new(config.window),
             liveness: Liveness::new(&config, now),
+            meter: Meter::new(config.rate),
             lanes: Lanes::default(),
             pace: Pace::new(config.progress_interval),
             queue: VecDeque::new(),
@@ -243,11 +251,12 @@ impl Session {
 
     /// Whether the driver should read from the connection.
     ///
-    /// It should not while the store is behind with messages: the peer then conflates its own, and
-    /// memory stays bounded here. Silence is not held against the peer meanwhile.
+    /// It should not while the store is behind with messages, or the peer talks too fast: the peer
+    /// then conflates its own, and memory stays bounded here. Silence is not held against it
+    /// meanwhile.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        self.inbox.has_room()
+        self.inbox.has_room() && self.meter.opens_at() <= self.now
     }
 
     /// What this session has seen so far.
@@ -291,10 +300,12 @@ impl Session {
 
     /// Takes what has happened at `now`. Time never runs backwards here, whatever is passed.
     pub fn handle(&mut self, event: Event, now: Moment) {
+        let held_up = !self.wants_input();
         self.now = self.now.max(now);
         if self.is_ended() {
             return;
         }
+        self.note_resumed(held_up);
         if let Err(violation) = self.dispatch(event) {
             let code = violation.close_code();
             self.end(Ended::Violation(violation), code);
@@ -327,6 +338,7 @@ impl Session {
         let idle = !self.liveness.is_writing();
         [
             self.wants_input().then(|| self.liveness.silence_deadline()),
+            Some(self.meter.opens_at()).filter(|opens_at| *opens_at > self.now),
             self.liveness.write_deadline(),
             self.liveness.beat_deadline(),
             self.outbox.stall_deadline(self.config.stall_max),
@@ -343,7 +355,7 @@ impl Session {
     fn dispatch(&mut self, event: Event) -> Result<(), Violation> {
         match event {
             Event::Admitted(admitted) => self.handle_admitted(&admitted),
-            Event::Alive => self.liveness.heard(self.now),
+            Event::Alive => self.handle_alive(),
             Event::Applied => self.handle_applied(),
             Event::Close(reason) => self.handle_close(reason),
             Event::Forgotten => self.outbox.forgotten(),
@@ -459,11 +471,15 @@ impl Session {
     fn poll_delivery(&mut self) -> Option<Unsequenced> {
         let held_up = !self.wants_input();
         let message = self.inbox.poll_delivery()?;
-        if held_up {
-            // Reading was held up on our account; the peer's silence counts from now.
+        self.note_resumed(held_up);
+        Some(message)
+    }
+
+    /// Reading was held up on our account and no longer is: the peer's silence counts from now.
+    fn note_resumed(&mut self, held_up: bool) {
+        if held_up && self.wants_input() {
             self.liveness.heard(self.now);
         }
-        Some(message)
     }
 
     /// Both ends know each other's positions.

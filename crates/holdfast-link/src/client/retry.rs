@@ -144,7 +144,7 @@ mod tests {
     fn what_only_a_person_can_mend_is_looked_at_slowly() {
         let fenced = Loss::Closed { code: Some(close_code::FENCED), reason: String::new() };
         let attempts = [
-            Attempt::Dial(DialError::Unauthorised { status: 401 }),
+            Attempt::Dial(DialError::Unauthorised { status: 401, said: None }),
             Attempt::Dial(DialError::UnusableToken),
             Attempt::Ended { ended: Ended::Lost(fenced), lived: lived(3600, 0) },
         ];

@@ -14,6 +14,7 @@ impl Session {
     pub(super) fn handle_frame(&mut self, frame: Envelope) -> Result<(), Violation> {
         self.counts.frames += 1;
         self.liveness.heard(self.now);
+        self.meter.take(frame.payload.as_ref().map_or(0, |body| body.as_str().len()), self.now);
         if self.closing.is_some() {
             return Ok(());
         }
@@ -27,6 +28,11 @@ impl Session {
             Some(seq) => self.handle_record(seq, frame),
             None => self.handle_unnumbered(frame),
         }
+    }
+
+    pub(super) fn handle_alive(&mut self) {
+        self.liveness.heard(self.now);
+        self.meter.take(0, self.now);
     }
 
     fn handle_record(&mut self, seq: Seq, frame: Envelope) -> Result<(), Violation> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::{World, frame};
-use crate::session::{Config, Event, Role};
+use crate::session::{Config, Event, Rate, Role};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -109,6 +109,38 @@ fn a_store_that_is_behind_stops_reading_without_blaming_the_peer() {
     assert!(world.server.session.wants_input());
     world.advance(49 * SECOND);
     assert_eq!((world.server.ended(), world.server.disk.messages.len() >= 257), ("not", true));
+}
+
+#[test]
+fn who_talks_too_fast_is_read_more_slowly_and_not_blamed() {
+    let config = Config { rate: Some(Rate::default()), ..Config::default() };
+    let mut world = World::with(config, Default::default(), Default::default());
+    world.settle();
+    let mut read = 0;
+    for _ in 0..100 {
+        while world.server.session.wants_input() {
+            world.handle(Role::Server, Event::Alive);
+            read += 1;
+        }
+        world.advance(SECOND);
+    }
+    // Two seconds on credit, then what the rate allows.
+    assert!((200_000..=206_000).contains(&read), "{read} frames in 100 s");
+    assert_eq!(world.server.ended(), "not");
+}
+
+#[test]
+fn large_frames_cost_more() {
+    let config = Config { rate: Some(Rate::default()), ..Config::default() };
+    let mut world = World::with(config, Default::default(), Default::default());
+    world.settle();
+    let body = "x".repeat(1024 * 1024);
+    let mut read = 0;
+    while world.server.session.wants_input() {
+        world.handle(Role::Server, frame(&format!(r#"{{"kind":"pong","payload":"{body}"}}"#)));
+        read += 1;
+    }
+    assert!((16..=17).contains(&read), "{read} MiB at once");
 }
 
 #[test]
