@@ -149,11 +149,11 @@ const stories = {
     const { page } = await signedIn(browser, mock);
     await page.goto(`${mock.url}/hosts/build-7`);
     await page.getByRole('button', { name: 'Set schedule' }).click();
-    await page.getByRole('button', { name: 'Cron expression' }).click();
+    await page.getByRole('button', { name: 'Cron' }).click();
     await page.fill('#schedule-cron', '1 2 3');
     await page.getByRole('button', { name: 'Save schedule' }).click();
     await until('the refusal', () => page.getByText('has not five fields').count());
-    await page.getByRole('button', { name: 'Every day' }).click();
+    await page.getByRole('button', { name: 'Daily' }).click();
     await page.fill('#schedule-time', '03:15');
     await page.getByRole('button', { name: 'Save schedule' }).click();
     await until('the answer in words', () => page.locator('dialog .saved .strong').count());
