@@ -36,9 +36,19 @@ const row = (page, host) => page.locator(`tr[data-host="${host}"]`);
 
 async function signIn(page, options) {
   await page.goto(`${options.url}/#token=${encodeURIComponent(options.token)}`);
-  await until('signing in', () => page.locator('.verdict').count(), options.limit);
+  const refusal = page.locator('.problem .title');
+  await until('signing in', async () => (await page.locator('.verdict').count()) + (await refusal.count()) > 0, options.limit);
+  if (!(await page.locator('.verdict').count())) throw new Error(`signing in was refused: ${await refusal.first().innerText()}`);
   if (page.url().includes('token')) throw new Error('the token is still in the address bar after signing in');
   await until('the live connection', () => isLive(page), options.limit);
+}
+
+/** What a person waits for, printed so that a slow page is noticed. */
+async function reportTimes(page, began) {
+  const live = Date.now() - began;
+  const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime);
+  const script = await page.evaluate(() => performance.getEntriesByType('resource').filter((it) => it.name.endsWith('.js')).reduce((sum, it) => sum + it.transferSize, 0));
+  console.log(`first paint after ${Math.round(paint ?? 0)} ms, live data after ${live} ms with the sign-in, ${Math.round(script / 1024)} KiB of script on the wire`);
 }
 
 async function expectHosts(page, options) {
@@ -127,7 +137,9 @@ async function run(options) {
   const browser = await launch();
   try {
     const { page, complaints } = await open(browser);
+    const began = Date.now();
     await signIn(page, options);
+    await reportTimes(page, began);
     await expectHosts(page, options);
     if (options['expect-running']) await expectMovingBar(page, options);
     if (options['survive-restart']) await surviveRestart(page, options);
