@@ -76,7 +76,7 @@ impl Hub {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = bus.heard() => reconciler.take(self.store(), self.live()).await,
+                () = bus.heard() => self.compare_notes(&mut reconciler).await,
                 _ = seen.tick() => self.note_seen().await,
                 _ = pruning.tick() => self.prune_logs().await,
             }
@@ -235,19 +235,31 @@ impl Hub {
         self.inner.tasks.wait().await;
     }
 
+    async fn compare_notes(&self, reconciler: &mut reconcile::Reconciler) {
+        let untold = reconciler.take(self.store(), self.live(), &self.inner.registry).await;
+        for host in untold {
+            tracing::info!(%host, "the agent lacks its configuration; it is sent again");
+            self.push_config(host).await;
+        }
+    }
+
     /// Sends a connected host its configuration as it is now. A host that is away gets it with its
-    /// next session.
+    /// next session; one whose message was lost on the way is found out by its heartbeats.
     async fn push_config(&self, host: HostId) {
         if !self.inner.registry.is_connected(host) {
             return;
         }
         match self.store().config_messages(host).await {
-            Ok((_, messages)) => {
+            Ok((version, messages)) => {
+                self.inner.registry.owe_config(host, version);
                 for message in &messages {
                     self.inner.registry.send(host, &state(message));
                 }
             }
-            Err(error) => tracing::error!(%host, %error, "the agent misses a configuration"),
+            Err(error) => {
+                self.inner.registry.owe_config(host, i64::MAX);
+                tracing::error!(%host, %error, "the agent misses a configuration for now");
+            }
         }
     }
 

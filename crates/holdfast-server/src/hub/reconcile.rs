@@ -1,11 +1,13 @@
-//! Comparing notes: jobs that the server believes an agent has, and the agent does not.
+//! Comparing notes: jobs that the server believes an agent has, and the agent does not; and
+//! configurations that never arrived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_protocol::{HostId, JobId, message::job::Heartbeat};
 
 use crate::{
     bus::Heard,
+    hub::registry::Registry,
     live::Live,
     store::{Error, Store},
 };
@@ -14,6 +16,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Reconciler {
     missing: BTreeMap<JobId, Missing>,
+    /// Hosts whose last heartbeat told of an older configuration than they were sent.
+    behind: BTreeSet<HostId>,
 }
 
 struct Missing {
@@ -26,14 +30,35 @@ struct Missing {
 const HEARTBEATS_MAX: u32 = 2;
 
 impl Reconciler {
-    /// Takes the heartbeats that have come.
-    pub(super) async fn take(&mut self, store: &Store, live: &Live) {
+    /// Takes the heartbeats that have come; the hosts that must be told their configuration again.
+    pub(super) async fn take(
+        &mut self,
+        store: &Store,
+        live: &Live,
+        registry: &Registry,
+    ) -> Vec<HostId> {
+        let mut untold = Vec::new();
         for (host, heard) in store.bus().take_heartbeats() {
             live.heard(host, heard.heartbeat.queue_depth, offset_ms(&heard), heard.at);
             if let Err(error) = self.compare(store, live, host, &heard.heartbeat).await {
                 tracing::warn!(%host, %error, "a heartbeat could not be compared");
             }
+            if self.stays_behind(host, registry.lacks_config(host, heard.heartbeat.config_version))
+            {
+                untold.push(host);
+            }
         }
+        untold
+    }
+
+    /// A state is not acknowledged, and a push can fail: the heartbeat tells whether it has arrived.
+    /// One heartbeat may have crossed the message; a second one has not.
+    fn stays_behind(&mut self, host: HostId, lacking: bool) -> bool {
+        if !lacking {
+            self.behind.remove(&host);
+            return false;
+        }
+        !self.behind.insert(host)
     }
 
     async fn compare(
@@ -106,6 +131,16 @@ mod tests {
         assert!(reconciler.forgotten(host, &[job(1)], &[job(1)]).is_empty());
         assert!(reconciler.forgotten(host, &[job(1)], &[]).is_empty());
         assert!(reconciler.missing.len() == 1);
+    }
+
+    #[test]
+    fn a_configuration_is_sent_again_after_two_heartbeats_without_it() {
+        let host = HostId::from_uuid(Uuid::from_u128(9));
+        let mut reconciler = Reconciler::default();
+        assert!(!reconciler.stays_behind(host, true));
+        assert!(reconciler.stays_behind(host, true));
+        assert!(!reconciler.stays_behind(host, false));
+        assert!(!reconciler.stays_behind(host, true));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use holdfast_protocol::{HostId, SessionId};
 #[derive(Default)]
 pub(super) struct Registry {
     mailboxes: Mutex<BTreeMap<HostId, Mailbox>>,
+    /// The configuration each connected host should have by now.
+    owed: Mutex<BTreeMap<HostId, i64>>,
 }
 
 impl Registry {
@@ -36,6 +38,7 @@ impl Registry {
         let current = mailboxes.get(&host).is_some_and(|mailbox| mailbox.session_id() == session);
         if current {
             mailboxes.remove(&host);
+            self.owed().remove(&host);
         }
         current
     }
@@ -60,6 +63,20 @@ impl Registry {
         if let Some(mailbox) = self.lock().get(&host) {
             mailbox.close(reason);
         }
+    }
+
+    /// The configuration of this version was sent to the host, or should have been.
+    pub(super) fn owe_config(&self, host: HostId, version: i64) {
+        self.owed().insert(host, version);
+    }
+
+    /// Whether a host that has `version` in force lacks what it was sent.
+    pub(super) fn lacks_config(&self, host: HostId, version: i64) -> bool {
+        self.owed().get(&host).is_some_and(|owed| version < *owed)
+    }
+
+    fn owed(&self) -> MutexGuard<'_, BTreeMap<HostId, i64>> {
+        self.owed.lock().expect("nothing panics while holding it")
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<HostId, Mailbox>> {
