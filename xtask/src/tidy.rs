@@ -4,6 +4,7 @@
 mod arrows;
 mod manifest;
 mod text;
+mod unused;
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,9 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn findings() -> Result<Vec<Finding>> {
-    let mut findings = arrows::check(&workspace::metadata()?)?;
+    let metadata = workspace::metadata()?;
+    let mut findings = arrows::check(&metadata)?;
+    findings.extend(unused::check(&metadata)?);
     let root = workspace::root();
     for file in workspace::files()? {
         // What is not text (pictures) has no lines to judge.
@@ -62,6 +65,12 @@ fn findings() -> Result<Vec<Finding>> {
         findings.extend(manifest::check(&file, &content));
     }
     Ok(findings)
+}
+
+/// The manifest of one of cargo's packages, relative to the checkout where it is inside.
+fn manifest(package: &serde_json::Value) -> PathBuf {
+    let path = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+    path.strip_prefix(workspace::root()).unwrap_or(path).to_path_buf()
 }
 
 #[cfg(test)]

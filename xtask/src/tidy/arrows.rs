@@ -1,8 +1,6 @@
 //! Who may know whom. A new arrow is an architectural change: it belongs here in a commit of its
 //! own that argues for it.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -44,15 +42,15 @@ pub(super) fn check(metadata: &Value) -> Result<Vec<Finding>> {
 
 fn check_package(package: &Value, workspace: &[&str]) -> Vec<Finding> {
     let name = package["name"].as_str().unwrap_or_default();
-    let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+    let manifest = super::manifest(package);
     let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
         let rule = format!("{name} is not in the table of arrows (xtask/src/tidy/arrows.rs)");
-        return vec![Finding::in_file(manifest, rule)];
+        return vec![Finding::in_file(&manifest, rule)];
     };
     let uses = package["dependencies"].as_array().into_iter().flatten();
     uses.filter_map(|dependency| dependency["name"].as_str())
         .filter_map(|used| broken_arrow(name, used, allowed, workspace))
-        .map(|rule| Finding::in_file(manifest, rule))
+        .map(|rule| Finding::in_file(&manifest, rule))
         .collect()
 }
 
