@@ -216,8 +216,11 @@ impl Story {
         self.bench.path("repository")
     }
 
+    /// restic's locks. A file that it has not given its final name yet is none.
     fn locks(&self) -> usize {
-        count(&self.repository().join("locks"))
+        let files = fs::read_dir(self.repository().join("locks"));
+        let names = files.into_iter().flatten().flatten().map(|file| file.file_name());
+        names.filter(|name| !name.to_string_lossy().contains('-')).count()
     }
 
     fn snapshots(&self) -> usize {
