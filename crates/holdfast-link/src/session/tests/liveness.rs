@@ -130,6 +130,16 @@ fn who_talks_too_fast_is_read_more_slowly_and_not_blamed() {
 }
 
 #[test]
+fn the_backlog_of_an_outage_is_on_credit() {
+    let config = Config { rate: Some(Rate::default()), ..Config::default() };
+    let mut world = World::with(config, Default::default(), Default::default());
+    world.settle();
+    world.append(Role::Agent, 19_000);
+    world.advance(SECOND);
+    assert_eq!(world.server.disk.received, 19_000);
+}
+
+#[test]
 fn large_frames_cost_more() {
     let config = Config { rate: Some(Rate::default()), ..Config::default() };
     let mut world = World::with(config, Default::default(), Default::default());
