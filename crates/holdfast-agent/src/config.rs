@@ -16,6 +16,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use holdfast_protocol::{HostId, JobId, message::config::Secret};
@@ -89,6 +90,13 @@ impl Advice for DirectoryError {
     }
 }
 
+/// How often the lock is tried. [`Directory::is_in_use`] holds it for a moment, which must not look
+/// like another agent.
+const LOCK_TRIES: u32 = 5;
+
+/// The pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// The agent's directory. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Directory {
@@ -135,11 +143,14 @@ impl Directory {
             .mode(0o600)
             .open(path)
             .map_err(refuse)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse { path: self.root.clone() }),
-            Err(TryLockError::Error(source)) => Err(refuse(source)),
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+                Err(TryLockError::Error(source)) => return Err(refuse(source)),
+            }
         }
+        Err(DirectoryError::InUse { path: self.root.clone() })
     }
 
     /// Whether some process holds the lock.

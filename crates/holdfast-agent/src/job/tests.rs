@@ -14,9 +14,9 @@ use holdfast_link::{
 use holdfast_protocol::{
     Message, Payload,
     message::{
-        command::{Cancel, Run},
+        command::{Cancel, Pause, Resume, Run},
         config::{self, Secret},
-        job::Operation,
+        job::{Operation, StateChange},
         link::Facts,
         snapshot,
     },
@@ -299,6 +299,27 @@ async fn a_running_job_is_cancelled_on_command() {
     let end = bench.await_end().await;
     assert_eq!(end.status, Status::Cancelled);
     assert_eq!(end.error.unwrap().code, "cancelled");
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_job_is_paused_and_goes_on_and_says_so() {
+    let (mut bench, marker) = Bench::with_stuck_restic().await;
+    let source = bench.source();
+    let job_id = bench.order(1, &source, 1).await;
+    let (stop, runner) = bench.start(Limits::default());
+    await_file(&marker).await;
+    let statuses = |records: &[Payload]| -> Vec<Status> {
+        records.iter().map(|it| it.parse::<StateChange>().unwrap().status).collect()
+    };
+    bench.command(Message::CommandPause(Pause { job_id })).await;
+    bench.await_records("job.state", 1).await;
+    bench.command(Message::CommandResume(Resume { job_id })).await;
+    let records = bench.await_records("job.state", 2).await;
+    assert_eq!(statuses(&records), [Status::Paused, Status::Running]);
+    bench.command(Message::CommandCancel(Cancel { job_id })).await;
+    assert_eq!(bench.await_end().await.status, Status::Cancelled);
     stop.cancel();
     runner.await.unwrap();
 }

@@ -19,6 +19,9 @@ use super::{
 /// accepted, and of schedules, still find room.
 const OUTBOX_MAX: u64 = 50_000;
 
+/// With this many jobs that have not ended, new commands are refused.
+const JOBS_MAX: u64 = 1000;
+
 /// Records kept aside because they could not be understood; older ones make room.
 const DEAD_LETTERS_MAX: u64 = 256;
 
@@ -55,6 +58,9 @@ fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
     }
     if outbox::depth(txn)? >= OUTBOX_MAX {
         return answer(txn, job, Verb::Run, Err(outbox_full()));
+    }
+    if journal::count(txn)? >= JOBS_MAX {
+        return answer(txn, job, Verb::Run, Err(queue_full()));
     }
     journal::receive(txn, run, None)?;
     answer(txn, job, Verb::Run, Ok(()))
@@ -143,6 +149,14 @@ fn unknown_job() -> JobError {
 
 fn job_ended() -> JobError {
     error("job_ended", "The job has ended already.", "")
+}
+
+fn queue_full() -> JobError {
+    error(
+        "queue_full",
+        "Too many jobs are waiting on the agent already.",
+        "Wait until some have ended, then run the job again.",
+    )
 }
 
 fn outbox_full() -> JobError {

@@ -11,7 +11,7 @@
 use holdfast_engine::Child;
 use holdfast_protocol::{JobId, ScheduleId, message::command::Run};
 use jiff::Timestamp;
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::table::{self, ACTIVE, ENDED, ENDED_NEXT, ENDED_ORDER, ORDER};
@@ -135,6 +135,11 @@ pub(super) fn end(txn: &WriteTransaction, job: JobId) -> Result<Option<Entry>, r
         txn.open_table(ENDED)?.remove(job.value())?;
     }
     Ok(Some(entry))
+}
+
+/// How many jobs have not ended.
+pub(super) fn count(txn: &WriteTransaction) -> Result<u64, redb::Error> {
+    Ok(ReadableTableMetadata::len(&txn.open_table(ACTIVE)?)?)
 }
 
 /// Every job that has not ended, first received first.

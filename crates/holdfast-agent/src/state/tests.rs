@@ -318,6 +318,16 @@ async fn wishes_about_unknown_and_ended_jobs_are_refused_with_a_code() {
 }
 
 #[tokio::test]
+async fn the_queue_has_an_end_and_a_command_beyond_it_is_refused() {
+    let bench = Bench::new();
+    bench.apply((1..=1001).map(|number| run_record(number, number.into())).collect()).await;
+    let outcome = bench.last_outcome().await;
+    assert_eq!(outcome.job_id, job(1001));
+    assert_eq!(outcome.error.unwrap().code, "queue_full");
+    assert_eq!(bench.state().active_jobs().await.unwrap().len(), 1000);
+}
+
+#[tokio::test]
 async fn records_that_cannot_be_understood_do_not_stop_the_stream() {
     let bench = Bench::new();
     let odd = |seq, kind: &str| Record {

@@ -84,8 +84,11 @@ impl Bench {
 pub(crate) struct Running(Child);
 
 impl Running {
-    pub(crate) fn start(mut command: Command) -> Self {
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    /// Starts it, with everything it says added to the file `log`.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Self {
+        let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let said = log.try_clone().unwrap();
+        Self(command.env("HOLDFAST_LOG", "trace").stdout(said).stderr(log).spawn().unwrap())
     }
 
     /// Asks it to end.

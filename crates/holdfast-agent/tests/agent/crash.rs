@@ -55,6 +55,10 @@ fn a_backup_cut_off_by_a_kill_is_interrupted_its_restic_is_gone_and_the_next_one
     let ends = story.ends();
     assert_eq!(ends.len(), 2, "the interrupted job was not run again");
     assert_eq!(ends[1].status, Status::Succeeded, "{:?}", ends[1].error);
+
+    let said = contents(&story.bench.path("log")).unwrap();
+    assert!(said.contains("job ended"), "{said}");
+    assert!(!said.contains("canary"), "a secret is in the log: {said}");
 }
 
 #[test]
@@ -146,7 +150,8 @@ impl Story {
     }
 
     fn start(&self, restic: &Path) -> Running {
-        Running::start(self.bench.agent("run", &["--restic", restic.to_str().unwrap()]))
+        let command = self.bench.agent("run", &["--restic", restic.to_str().unwrap()]);
+        Running::start(command, &self.bench.path("log"))
     }
 
     /// Starts the agent with a restic that would need minutes, and waits until that holds its lock.

@@ -132,7 +132,8 @@ fn a_second_agent_in_the_same_directory_is_refused() {
     bench.pretend_enrolled("http://127.0.0.1:9");
     let restic = bench.program("restic", "echo 'restic 0.18.0 compiled with go1.24'");
     let restic = restic.to_str().unwrap();
-    let _first = Running::start(bench.agent("run", &["--restic", restic]));
+    let log = bench.path("log");
+    let _first = Running::start(bench.agent("run", &["--restic", restic]), &log);
     let is_up = || {
         let output = bench.agent("status", &["--json"]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).contains("\"running\":true").then_some(())
