@@ -4,4 +4,5 @@
 
 mod loopback;
 mod memory;
+mod tls;
 mod world;
