@@ -91,7 +91,8 @@ impl ClientConfig {
 
 /// Where the agent's token comes from.
 pub trait Credentials: Send + Sync + 'static {
-    /// The token, asked for before every dial, so that a rotated one is taken up at once.
+    /// The token, asked for before every dial, so that a rotated one is taken up at once. After a
+    /// token was refused it is also asked for every few seconds, and a different one is tried then.
     ///
     /// # Errors
     /// When there is none now. The last one that the server accepted is then tried.
@@ -280,7 +281,13 @@ impl<S: Store> Client<S> {
                 }
             };
             shared.waiting(delay);
-            if !wait::run(delay, &stop).await {
+            let goes_on = if attempt.is_about_the_token() {
+                let used = retry.used_token.as_ref();
+                wait::for_token(delay, &*shared.credentials, used, &stop).await
+            } else {
+                wait::run(delay, &stop).await
+            };
+            if !goes_on {
                 break;
             }
         }

@@ -249,8 +249,8 @@ async fn converse<G: Gate>(
     // nobody to wake.
     mailbox.wake();
     let ended = live::run(&mut driver, stop).await;
-    drain::finish(driver).await;
     drop(open);
+    drain::finish(driver).await;
     tracing::debug!(session_id = %admission.session_id, code = ended.code(), %ended, "link closed");
     gate.closed(admission.session_id, &ended).await;
     ended

@@ -36,6 +36,20 @@ pub(super) enum Attempt {
     Stopped,
 }
 
+impl Attempt {
+    /// Another token might do better.
+    pub(super) fn is_about_the_token(&self) -> bool {
+        match self {
+            Self::NoToken(_) => true,
+            Self::Dial(error) => {
+                matches!(error, DialError::Unauthorised { .. } | DialError::UnusableToken)
+            }
+            Self::Ended { ended, .. } => ended.code() == "revoked",
+            Self::Store(_) | Self::Stopped => false,
+        }
+    }
+}
+
 impl<S: Store> Shared<S> {
     pub(super) async fn attempt(&self, retry: &mut Retry, stop: &CancellationToken) -> Attempt {
         self.enter(LinkState::Dialing, "due", |_| {});
@@ -49,13 +63,14 @@ impl<S: Store> Shared<S> {
             Ok(token) => token,
             Err(error) => return Attempt::NoToken(error),
         };
+        retry.used_token = Some(token.clone());
         let dialled = dial::run(&*self.dialer, &self.server, &token, dial_max, stop);
         let transport = match dialled.await {
             Some(Ok(transport)) => transport,
             Some(Err(error)) => return Attempt::Dial(error),
             None => return Attempt::Stopped,
         };
-        retry.good_token = Some(token);
+        retry.good_token = retry.used_token.clone();
         self.enter(LinkState::Handshaking, "connected", |_| {});
         self.converse(transport, retry, stop).await
     }
@@ -93,6 +108,7 @@ impl<S: Store> Shared<S> {
             None => live::run(&mut driver, stop).await,
         };
         let lived = face.lived();
+        self.enter(LinkState::Waiting, ended.code(), |_| {});
         self.post.put_back(drain::finish(driver).await.into_lanes());
         if let Some((opened, _)) = &lived {
             retry.epoch = opened.epoch;

@@ -20,6 +20,8 @@ pub(super) struct Retry {
     backoff: Backoff,
     delay_slow: Duration,
     stable_min: Duration,
+    /// The last token shown to a server.
+    pub(super) used_token: Option<Secret>,
     /// The last token a server accepted.
     pub(super) good_token: Option<Secret>,
     /// The epoch of the last welcome.
@@ -32,6 +34,7 @@ impl Retry {
             backoff: Backoff::new(config.delay_min, config.delay_max),
             delay_slow: config.delay_slow,
             stable_min: config.stable_min,
+            used_token: None,
             good_token: None,
             epoch: 0,
         }

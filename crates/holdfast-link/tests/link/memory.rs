@@ -45,6 +45,8 @@ enum Door {
     Open,
     /// It is opened and slammed at once.
     Slammed,
+    /// Only a token other than [`TOKEN`] opens it.
+    Locked,
     /// Nobody answers, ever.
     Silent,
 }
@@ -83,12 +85,16 @@ impl Doorbell {
 }
 
 impl Dial for Doorbell {
-    async fn dial(&self, _token: &Secret) -> Result<Box<dyn Transport>, DialError> {
+    async fn dial(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
         self.dials.fetch_add(1, Ordering::Relaxed);
         let door = *self.door.lock().unwrap();
         match door {
             Door::Open => Ok(self.open()),
             Door::Slammed => Ok(Box::new(memory::pair(CAPACITY).0)),
+            Door::Locked if token.expose() == TOKEN => {
+                Err(DialError::Unauthorised { status: 401, said: None })
+            }
+            Door::Locked => Ok(self.open()),
             Door::Silent => pending().await,
         }
     }
@@ -141,6 +147,7 @@ struct Pair {
     house: Arc<House>,
     store: Arc<MemoryStore>,
     client: Client<MemoryStore>,
+    keys: Keys,
     bell: Doorbell,
     stop: CancellationToken,
     task: JoinHandle<Result<(), Fatal>>,
@@ -161,14 +168,14 @@ impl Pair {
             config,
             identity(),
             Arc::clone(&store),
-            keys,
+            keys.clone(),
             Machine,
             bell.clone(),
         );
         let stop = CancellationToken::new();
         let (runner, token) = (client.clone(), stop.clone());
         let task = tokio::spawn(async move { runner.run(token).await });
-        Self { house, store, client, bell, stop, task }
+        Self { house, store, client, keys, bell, stop, task }
     }
 
     /// Ends the server's end of the present session without a word.
@@ -336,8 +343,21 @@ async fn a_dial_that_nobody_answers_is_given_up_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_token_is_shown_rarely_and_a_new_one_soon() {
+    let pair = Pair::start_with(Arc::default(), Door::Locked);
+    tokio::time::sleep(3600 * SECOND).await;
+    assert!((30..=61).contains(&pair.dials()), "{} dials in an hour", pair.dials());
+    status(&pair.client, |status| status.state == LinkState::Waiting).await;
+    let enrolled_at = Instant::now();
+    *pair.keys.0.lock().unwrap() = Some(Secret::new("hf_agt_new"));
+    connected(&pair.client).await;
+    assert!(enrolled_at.elapsed() <= 5 * SECOND + SECOND / 10, "{:?}", enrolled_at.elapsed());
+    pair.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_is_immediate_while_dialling_and_while_waiting() {
-    for door in [Door::Silent, Door::Slammed] {
+    for door in [Door::Locked, Door::Silent, Door::Slammed] {
         let pair = Pair::start_with(Arc::default(), door);
         tokio::time::sleep(100 * SECOND).await;
         let (stopped_at, client) = (Instant::now(), pair.client.clone());
