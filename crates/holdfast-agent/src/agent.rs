@@ -76,11 +76,12 @@ impl Advice for RunError {
 
 /// Runs the agent until `stop`. `connected` is called once, when the server has first been reached.
 ///
-/// Stopping takes as long as restic needs to clean up, at most a minute and a half: running jobs end
-/// as interrupted, and their results are stored, and sent if the server can be reached.
+/// Stopping takes as long as restic needs to clean up, at most a minute and a half: running jobs
+/// end as interrupted, and their results are stored, and sent if the server can be reached.
 ///
 /// # Errors
-/// [`RunError`]. That the server cannot be reached or refuses is no error: the agent goes on trying.
+/// [`RunError`]. That the server cannot be reached or refuses is no error: the agent goes on
+/// trying.
 pub async fn run(
     options: RunOptions,
     stop: CancellationToken,

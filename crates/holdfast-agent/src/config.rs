@@ -163,7 +163,8 @@ impl Directory {
     /// Which host of which server this agent is.
     ///
     /// # Errors
-    /// [`DirectoryError::NotEnrolled`], [`DirectoryError::Unreadable`], [`DirectoryError::Damaged`].
+    /// [`DirectoryError::NotEnrolled`], [`DirectoryError::Unreadable`],
+    /// [`DirectoryError::Damaged`].
     pub fn enrolment(&self) -> Result<Enrolment, DirectoryError> {
         self.read_json("agent.json")?
             .ok_or_else(|| DirectoryError::NotEnrolled { path: self.root.clone() })

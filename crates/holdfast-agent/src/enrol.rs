@@ -118,8 +118,8 @@ impl Advice for EnrolError {
                 "check the disk's free space and the data directory's permissions".to_owned()
             }
             Self::TokenExpired | Self::TokenInvalid | Self::TokenUsed => {
-                "get a new token on the server (`holdfast host token HOST`, or add the host in \
-                 the dashboard); each works once, for an hour"
+                "get a new token on the server with `holdfast host renew HOST` or in the \
+                 dashboard; each works once, for an hour"
                     .to_owned()
             }
             Self::Unexpected { .. } => "check the address given with --server".to_owned(),

@@ -1,7 +1,8 @@
 //! The agent: one per protected host.
 //!
-//! It runs the backups it was told to run and those its schedules ask for, whether or not the server
-//! can be reached, and it tells the truth about each. Everything it promises lies in one file:
+//! It runs the backups it was told to run and those its schedules ask for, whether or not the
+//! server can be reached, and it tells the truth about each. Everything it promises lies in one
+//! file:
 //!
 //! ```text
 //! run ─┬─ State        the durable memory: outbox, inbox, journal, settings, slots
@@ -11,8 +12,9 @@
 //!      └─ Listings     tell the server what a repository holds after it has changed
 //! ```
 //!
-//! None of them calls another: the link and the scheduler change the journal, the runner follows it,
-//! and results leave through the outbox. So each may be slow, or wait, without the others noticing.
+//! None of them calls another: the link and the scheduler change the journal, the runner follows
+//! it, and results leave through the outbox. So each may be slow, or wait, without the others
+//! noticing.
 //!
 //! What holds, whatever happens:
 //!

@@ -55,7 +55,8 @@ async fn turn(
     marks: &mut BTreeMap<ScheduleId, Mark>,
     now: Timestamp,
 ) -> Result<Duration, StoreError> {
-    // Without a configuration nobody knows what a source group is: a slot that fires now would be empty.
+    // Without a configuration nobody knows what a source group is: a slot that fires now would be
+    // empty.
     let (Some(set), Some(_)) = (&settings.schedules, &settings.config) else {
         return Ok(LOOK_EVERY);
     };

@@ -23,8 +23,9 @@ const BURIAL_WITHIN: Duration = Duration::from_secs(5);
 /// Ends every job that an earlier life of the agent had begun.
 ///
 /// A job past its intent may have run to its end, or not at all: nobody knows, so it is told as
-/// interrupted and never run again by itself. Jobs that only waited go on waiting. It must have ended
-/// before anything else uses restic: it takes every process with our scratch files for an orphan.
+/// interrupted and never run again by itself. Jobs that only waited go on waiting. It must have
+/// ended before anything else uses restic: it takes every process with our scratch files for an
+/// orphan.
 ///
 /// # Errors
 /// When the state cannot be read or written.
@@ -62,8 +63,8 @@ async fn end_processes(context: &Context, begun: &[Entry]) {
 
 /// Waits until an ended process has left the process table, which is up to the system's init.
 ///
-/// restic takes a lock for stale when its process does not exist. One that has ended and that nobody
-/// has asked about still exists in that sense.
+/// restic takes a lock for stale when its process does not exist. One that has ended and that
+/// nobody has asked about still exists in that sense.
 async fn await_burial(child: Child) {
     let start = Instant::now();
     while start.elapsed() < BURIAL_WITHIN
@@ -79,7 +80,7 @@ async fn tell_interrupted(context: &Context, entry: &Entry) -> Result<(), StoreE
         "The agent stopped while this job ran; whether a snapshot was made is not known.",
         "Run it again: what was uploaded already is reused.",
     );
-    tracing::warn!(job_id = %entry.job_id(), "a job of an earlier life of the agent is interrupted");
+    tracing::warn!(job_id = %entry.job_id(), "a job of an earlier life is interrupted");
     let finished = without_result(entry.job_id(), Status::Interrupted, error);
     context.state.finish(finished).await.map(drop)
 }

@@ -21,7 +21,8 @@ use crate::state::{Firing, Mark, Settings, Slot};
 /// The latest slot of `rule` after `since` and not after `now`.
 ///
 /// Looking back is done by looking forward from an ever earlier time, because the same search then
-/// decides for every slot, also where the clock jumps: croner's two directions need not agree there.
+/// decides for every slot, also where the clock jumps: croner's two directions need not agree
+/// there.
 #[must_use]
 pub fn latest_due(rule: &Rule, since: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let mut reach = SignedDuration::from_hours(2);

@@ -1,7 +1,7 @@
 //! What a power cut leaves of the state file, on a disk that forgets.
 //!
-//! A killed process loses nothing that it wrote: the system still has it. A power cut loses whatever
-//! was not synced, in any order and torn at any sector. This disk does that, by a seed.
+//! A killed process loses nothing that it wrote: the system still has it. A power cut loses
+//! whatever was not synced, in any order and torn at any sector. This disk does that, by a seed.
 
 use std::{
     io,
@@ -154,8 +154,9 @@ fn finished(number: u64) -> Finished {
     }
 }
 
-/// Commands come and end, the server takes what it is told, and at some point the power goes: in the
-/// middle of a step, whose fate is open, after steps that were answered, which must all be there.
+/// Commands come and end, the server takes what it is told, and at some point the power goes: in
+/// the middle of a step, whose fate is open, after steps that were answered, which must all be
+/// there.
 async fn one_history(seed: u64) {
     let mut random = Random(seed);
     let disk = Disk::default();

@@ -1,4 +1,5 @@
-//! What the server wants this host to know: its configuration and its schedules, the newest of each.
+//! What the server wants this host to know: its configuration and its schedules, the newest of
+//! each.
 
 use holdfast_protocol::{
     DecodeError, Message, Payload,

@@ -1,7 +1,7 @@
 //! An agent that is killed in mid-backup, with no server in reach.
 //!
-//! The test hands the agent its orders through the state file, as the link would have, and reads the
-//! results there.
+//! The test hands the agent its orders through the state file, as the link would have, and reads
+//! the results there.
 
 use std::{
     collections::BTreeMap,
@@ -114,7 +114,8 @@ fn a_second_signal_does_not_wait_and_kills_restic() {
         "stubborn",
         &format!(
             "trap '' INT\ncase \" $* \" in *' version '*) echo 'restic 0.18.0 compiled with go';;\n\
-             *' backup '*) echo $$ > '{0}.new'; mv '{0}.new' '{0}'; while :; do sleep 1; done;;\nesac",
+             *' backup '*) echo $$ > '{0}.new'; mv '{0}.new' '{0}'\n\
+             while :; do sleep 1; done;;\nesac",
             story.bench.path("pid").display()
         ),
     );
@@ -158,7 +159,8 @@ impl Story {
     fn start_slow_backup(&self) -> (Running, String) {
         let marker = self.bench.path("pid");
         let slow = format!(
-            "case \" $* \" in *' backup '*)\n  echo $$ > '{marker}.new'; mv '{marker}.new' '{marker}'\n  \
+            "case \" $* \" in *' backup '*)\n\
+             echo $$ > '{marker}.new'; mv '{marker}.new' '{marker}'\n\
              exec '{restic}' --limit-upload 16 \"$@\";;\nesac\nexec '{restic}' \"$@\"",
             marker = marker.display(),
             restic = restic().display(),
