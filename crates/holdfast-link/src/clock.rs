@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// A point on a monotonic time line with an arbitrary origin.
 ///
 /// The session compares these and nothing else: no decision reads the wall clock (I14). The
-/// simulator makes them up; the drivers take them from [`Clock`].
+/// simulator makes them up; the drivers take them from tokio.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(Duration);
 
