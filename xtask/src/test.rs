@@ -13,12 +13,15 @@ pub(crate) struct Options {
     /// Leaves out the tests with real programs end to end and with a real browser
     #[arg(long)]
     quick: bool,
+    /// Goes on after a step that failed, to see all that is wrong
+    #[arg(long)]
+    keep_going: bool,
 }
 
-/// Runs every step until one fails, then prints what ran, how long it took, and how it ended.
+/// Runs every step, by default until one fails, then prints what ran, how long it took, and how it ended.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let steps = steps::all(options.quick);
-    let report = Report::of(&steps);
+    let report = Report::of(&steps, options.keep_going);
     report.print();
     match report.failure() {
         Some((step, error)) => bail!("{step}: {error:#}"),
@@ -43,11 +46,11 @@ enum Outcome {
 }
 
 impl Report {
-    fn of(steps: &[Step]) -> Self {
+    fn of(steps: &[Step], keep_going: bool) -> Self {
         let mut rows: Vec<Row> = Vec::new();
         for step in steps {
-            let stopped = rows.iter().any(|row| !matches!(row.outcome, Outcome::Passed(_)));
-            let outcome = if stopped { Outcome::NotRun } else { take(step) };
+            let failed = rows.iter().any(|row| !matches!(row.outcome, Outcome::Passed(_)));
+            let outcome = if failed && !keep_going { Outcome::NotRun } else { take(step) };
             rows.push(Row { name: step.name, outcome });
         }
         Self { rows }
@@ -116,16 +119,22 @@ mod tests {
 
     #[test]
     fn a_failed_step_stops_those_after_it() {
-        let report = Report::of(&[
-            step("first", || Ok(())),
-            step("second", || bail!("broken")),
-            step("third", || panic!("must not run")),
-        ]);
+        let third = step("third", || panic!("must not run"));
+        let steps = [step("first", || Ok(())), step("second", || bail!("broken")), third];
+        let report = Report::of(&steps, false);
         let results: Vec<String> = report.rows.iter().map(Row::line).collect();
         assert!(results[0].contains("passed"), "{results:?}");
         assert!(results[1].contains("FAILED"), "{results:?}");
         assert!(results[2].contains("not run"), "{results:?}");
         assert_eq!(report.failure().unwrap().0, "second");
+    }
+
+    #[test]
+    fn whoever_keeps_going_sees_every_failure_and_still_fails() {
+        let steps = [step("first", || bail!("broken")), step("second", || Ok(()))];
+        let report = Report::of(&steps, true);
+        assert!(report.rows[1].line().contains("passed"));
+        assert_eq!(report.failure().unwrap().0, "first");
     }
 
     #[test]
