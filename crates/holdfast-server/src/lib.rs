@@ -25,6 +25,7 @@ mod secret;
 pub mod server;
 pub mod store;
 pub mod token;
+pub mod verdict;
 pub mod view;
 
 pub use config::ServerConfig;

@@ -6,6 +6,7 @@
 //! after it, without a gap.
 
 mod build;
+mod evidence;
 mod feed;
 mod presence;
 mod state;
@@ -42,6 +43,7 @@ struct Inner {
     store: Store,
     state: Mutex<State>,
     updates: broadcast::Sender<Utf8Bytes>,
+    pauses: evidence::Pauses,
 }
 
 /// A browser that is this many updates behind is too slow, and starts again with a snapshot.
@@ -60,7 +62,8 @@ impl Live {
     /// [`Error::Database`].
     pub async fn load(store: Store) -> Result<Self, Error> {
         let (updates, _) = broadcast::channel(UPDATES_WAITING);
-        let inner = Inner { store, state: Mutex::default(), updates };
+        let pauses = evidence::Pauses::default();
+        let inner = Inner { store, state: Mutex::default(), updates, pauses };
         let live = Self { inner: Arc::new(inner) };
         let hosts = build::hosts(&live, None).await?;
         build::note_successes(&live).await?;
@@ -137,7 +140,7 @@ impl Live {
         Ok(self.state().job_view(row))
     }
 
-    /// The fleet in seven numbers.
+    /// The fleet in numbers.
     ///
     /// # Errors
     /// [`Error::Database`].
@@ -262,6 +265,10 @@ impl Live {
         if let Some(update) = update {
             let _ = self.inner.updates.send(update);
         }
+    }
+
+    fn pauses(&self) -> &evidence::Pauses {
+        &self.inner.pauses
     }
 
     fn store(&self) -> &Store {

@@ -57,9 +57,10 @@ pub use schedule::NewSchedule;
 pub use session::{Opened, Refusal};
 pub use token::{ApiToken, NewApiToken};
 
-pub(crate) use group::GroupRow;
-pub(crate) use job::{JobRow, LatestBackup};
+pub(crate) use group::{GroupRow, ScheduleRow};
+pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
 pub(crate) use log::LOG_LIFE;
+pub(crate) use snapshot::SeenRow;
 
 /// The file inside the data directory.
 const DATABASE: &str = "holdfast.db";

@@ -12,11 +12,13 @@ use holdfast_protocol::{
         log, snapshot,
     },
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use calendar::{Calendar, CalendarError};
+
+use crate::verdict::Verdict;
 
 /// A protected machine.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -29,6 +31,8 @@ pub struct HostView {
     pub name: String,
     /// Whether its agent is connected.
     pub state: HostState,
+    /// How well it is protected: as its worst source group.
+    pub verdict: Verdict,
     /// When the agent was last heard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
@@ -96,9 +100,43 @@ pub struct GroupView {
     pub includes: Vec<String>,
     /// restic exclude patterns.
     pub excludes: Vec<String>,
+    /// How old its newest snapshot may be, in seconds.
+    pub objective_seconds: u64,
+    /// Who says so.
+    pub objective_source: ObjectiveSource,
+    /// How well it is protected.
+    pub verdict: Verdict,
+    /// Its backup that ended last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
     /// When it is backed up on its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleView>,
+}
+
+/// How old the newest snapshot of a group may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Objective {
+    pub(crate) seconds: u64,
+    pub(crate) source: ObjectiveSource,
+}
+
+impl Objective {
+    pub(crate) fn length(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.seconds.try_into().unwrap_or(i64::MAX))
+    }
+}
+
+/// Who says how old the newest snapshot of a group may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveSource {
+    /// Nobody: a week, for want of a schedule.
+    Default,
+    /// Its schedule: the longest pause and some time for the run.
+    Schedule,
+    /// A person.
+    Set,
 }
 
 /// When a source group is backed up.
@@ -431,7 +469,7 @@ pub struct LogGap {
     pub to: u64,
 }
 
-/// The fleet in seven numbers.
+/// The fleet in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Overview {
     /// Hosts in the fleet.
@@ -442,10 +480,14 @@ pub struct Overview {
     pub jobs_running: u64,
     /// Jobs that wait for their agent.
     pub jobs_queued: u64,
-    /// Hosts whose every source group has a good and recent backup.
+    /// Hosts whose every source group has a young snapshot that was seen in its repository.
     pub protected: u64,
-    /// Hosts that have been backed up, but not all of it well and lately.
+    /// Hosts with young enough snapshots whose next ones are in danger.
     pub at_risk: u64,
-    /// Hosts without any good backup.
+    /// Hosts with a source group whose newest snapshot is older than its objective.
+    pub stale: u64,
+    /// Hosts with a source group of which no snapshot was ever seen, or without any group.
     pub never: u64,
+    /// Hosts that are protected but for a schedule that somebody switched off.
+    pub paused: u64,
 }

@@ -39,6 +39,16 @@ struct AddGroup {
     /// restic exclude patterns.
     #[serde(default)]
     excludes: Vec<String>,
+    /// How old the newest snapshot may be, in seconds; absent lets the schedule decide.
+    objective_seconds: Option<u64>,
+}
+
+/// How old the newest snapshot of a source group may be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SetObjective {
+    /// In seconds; 900 (15 minutes) to 31622400 (366 days).
+    objective_seconds: u64,
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -47,6 +57,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(openapi::routes(Access::Role(Role::Viewer), routes!(list)))
         .routes(openapi::routes(admin, routes!(add)))
         .routes(openapi::routes(admin, routes!(remove)))
+        .routes(openapi::routes(admin, routes!(set_objective, drop_objective)))
 }
 
 /// Lists a host's source groups by name.
@@ -70,7 +81,8 @@ async fn list(
     request_body = AddGroup,
     responses((status = 201, body = GroupView),
         (status = 400, body = ProblemBody,
-            description = "`invalid_name`, `invalid_includes` or `invalid_excludes`"),
+            description = "`invalid_name`, `invalid_includes`, `invalid_excludes` or \
+                `invalid_objective`"),
         (status = 404, body = ProblemBody,
             description = "`host_not_found` or `repository_not_found`"),
         (status = 409, body = ProblemBody, description = "`group_exists`")))]
@@ -84,11 +96,13 @@ async fn add(
     validate::name("source group", &group.name)?;
     validate::includes(&group.includes)?;
     validate::excludes(&group.excludes)?;
+    group.objective_seconds.map_or(Ok(()), validate::objective)?;
     let group = NewGroup {
         repository_id: state.store.find_repository(&group.repository).await?,
         name: group.name,
         includes: group.includes,
         excludes: group.excludes,
+        objective_seconds: group.objective_seconds,
     };
     state.hub.add_group(&principal.name, host, &group).await?;
     Ok((StatusCode::CREATED, Json(view(&state, host, &group.name).await?)))
@@ -109,6 +123,45 @@ async fn remove(
     let host = state.store.find_host(&host).await?;
     state.hub.remove_group(&principal.name, host, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets how old the newest snapshot of a source group may be before the group counts as stale.
+#[utoipa::path(put, path = "/hosts/{host}/groups/{name}/objective", tag = "source groups",
+    operation_id = "set_objective",
+    params(("host" = String, Path, description = "Name or id"),
+        ("name" = String, Path, description = "The source group")),
+    request_body = SetObjective,
+    responses((status = 200, body = GroupView),
+        (status = 400, body = ProblemBody, description = "`invalid_objective`"),
+        (status = 404, body = ProblemBody, description = "`host_not_found` or `group_not_found`")))]
+async fn set_objective(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments((host, name)): Segments<(String, String)>,
+    Body(objective): Body<SetObjective>,
+) -> Result<Json<GroupView>, Problem> {
+    let host = state.store.find_host(&host).await?;
+    let seconds = objective.objective_seconds;
+    validate::objective(seconds)?;
+    state.store.set_objective(&principal.name, host, &name, Some(seconds)).await?;
+    Ok(Json(view(&state, host, &name).await?))
+}
+
+/// Lets the schedule decide again how old the newest snapshot of a source group may be.
+#[utoipa::path(delete, path = "/hosts/{host}/groups/{name}/objective", tag = "source groups",
+    operation_id = "remove_objective",
+    params(("host" = String, Path, description = "Name or id"),
+        ("name" = String, Path, description = "The source group")),
+    responses((status = 200, body = GroupView),
+        (status = 404, body = ProblemBody, description = "`host_not_found` or `group_not_found`")))]
+async fn drop_objective(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments((host, name)): Segments<(String, String)>,
+) -> Result<Json<GroupView>, Problem> {
+    let host = state.store.find_host(&host).await?;
+    state.store.set_objective(&principal.name, host, &name, None).await?;
+    Ok(Json(view(&state, host, &name).await?))
 }
 
 /// One source group as it now is.

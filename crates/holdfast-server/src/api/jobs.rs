@@ -98,6 +98,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     params(("host" = String, Path, description = "Name or id")),
     request_body = Order,
     responses((status = 202, body = Ordered),
+        (status = 400, body = ProblemBody, description = "`unsupported_operation`"),
         (status = 404, body = ProblemBody, description = "`host_not_found` or `group_not_found`"),
         (status = 429, body = ProblemBody, description = "`outbox_full`")))]
 async fn order(
@@ -107,9 +108,10 @@ async fn order(
     Body(order): Body<Order>,
 ) -> Result<(StatusCode, Json<Ordered>), Problem> {
     let host = state.store.find_host(&host).await?;
-    let job_id = match order.operation {
-        Operation::Backup => state.hub.run_backup(&principal.name, host, &order.group).await?,
-    };
+    if order.operation != Operation::Backup {
+        return Err(unsupported(order.operation));
+    }
+    let job_id = state.hub.run_backup(&principal.name, host, &order.group).await?;
     Ok((StatusCode::ACCEPTED, Json(Ordered { job_id })))
 }
 
@@ -208,6 +210,14 @@ async fn resume(
     let job_id = id(&job)?;
     state.hub.resume(&principal.name, job_id).await?;
     Ok((StatusCode::ACCEPTED, Json(Ordered { job_id })))
+}
+
+fn unsupported(operation: Operation) -> Problem {
+    Problem::invalid(
+        "unsupported_operation",
+        format!("`{}` cannot be ordered here.", operation.as_str()),
+        "Order a backup.",
+    )
 }
 
 /// A text that is no id names no job.

@@ -1,4 +1,4 @@
-//! The fleet in seven numbers.
+//! The fleet in numbers.
 
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,7 +14,8 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(openapi::routes(Access::Role(Role::Viewer), routes!(show)))
 }
 
-/// Counts hosts and jobs. A host that is silent about its backups is not counted as protected.
+/// Counts hosts by their verdicts, and jobs. A host that is silent about its backups is not counted
+/// as protected.
 #[utoipa::path(get, path = "/overview", tag = "overview", operation_id = "show_overview",
     responses((status = 200, body = Overview)))]
 async fn show(State(state): State<AppState>) -> Result<Json<Overview>, Problem> {

@@ -2,7 +2,7 @@
 //!
 //! Everything that enters the fleet passes here once, so that agents and pages may rely on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use holdfast_protocol::message::config::Secret;
 use uuid::Uuid;
@@ -17,6 +17,9 @@ const PATH_LENGTH_MAX: usize = 4096;
 
 /// How many includes or excludes a source group may have.
 const PATHS_MAX: usize = 1000;
+
+/// How old a group's newest snapshot may be allowed to be, in seconds.
+const OBJECTIVE_SECONDS: RangeInclusive<u64> = 900..=366 * 86_400;
 
 /// The longest password or credential, in bytes.
 const SECRET_LENGTH_MAX: usize = 8192;
@@ -82,6 +85,18 @@ pub(super) fn includes(includes: &[String]) -> Result<(), Problem> {
 pub(super) fn excludes(excludes: &[String]) -> Result<(), Problem> {
     few("invalid_excludes", excludes)?;
     excludes.iter().try_for_each(|pattern| text("invalid_excludes", pattern))
+}
+
+/// Checks how old, in seconds, a group's newest snapshot may be.
+pub(super) fn objective(seconds: u64) -> Result<(), Problem> {
+    if OBJECTIVE_SECONDS.contains(&seconds) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "invalid_objective",
+        format!("{seconds} seconds cannot be the greatest age of a snapshot."),
+        "Give 15 minutes (900) to 366 days (31622400), in seconds.",
+    ))
 }
 
 /// Checks a repository's password.

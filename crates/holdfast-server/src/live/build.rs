@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::{HostId, JobId, message::job::Status};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Live, Presence};
+use super::{
+    Live, Presence,
+    evidence::{Evidence, Pauses, host_facts},
+};
 use crate::{
     metrics,
-    store::{Error, GroupRow, HostRow, LatestBackup},
+    store::{Error, GroupRow, HostRow, LatestBackup, ScheduleRow},
+    verdict::{HostFacts, Standing, judge, judge_host},
     view::{Calendar, GroupView, HostState, HostView, LastBackup, Overview, ScheduleView},
 };
-
-/// How late a scheduled backup may be before its host counts as at risk: a long backup still runs.
-const GRACE: SignedDuration = SignedDuration::from_hours(6);
-/// How old the last good backup of a group without a schedule may be.
-const UNSCHEDULED_AGE_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The views of these hosts, or of all, by name.
 pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<HostView>, Error> {
     let store = live.store();
     let rows = store.hosts(only).await?;
     let mut parts = Parts {
+        pauses: live.pauses(),
+        evidence: Evidence::gather(store, only).await?,
         groups: by_host(store.groups(only).await?, |group| group.host_id),
         latest: by_host(store.latest_backups(only, false).await?, |backup| backup.host_id),
         running: running_jobs(live, only).await?,
@@ -35,68 +36,24 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
     Ok(rows.into_iter().map(view).collect())
 }
 
-/// The fleet in seven numbers.
+/// The fleet in numbers.
 pub(super) async fn overview(live: &Live) -> Result<Overview, Error> {
-    let good = live.store().latest_backups(None, true).await?;
-    let good = by_host(good, |backup| backup.host_id);
-    let latest = live.store().latest_backups(None, false).await?;
-    let latest = by_host(latest, |backup| backup.host_id);
-    let now = Timestamp::now();
     let mut overview = Overview::default();
     for host in live.hosts().await? {
         overview.hosts_total += 1;
         overview.hosts_online += u64::from(host.state == HostState::Online);
-        let backups = good.get(&host.id).map_or(&[][..], Vec::as_slice);
-        let ended = latest.get(&host.id).map_or(&[][..], Vec::as_slice);
-        match protection(&host, backups, ended, now) {
-            Protection::Protected => overview.protected += 1,
-            Protection::AtRisk => overview.at_risk += 1,
-            Protection::Never => overview.never += 1,
-        }
+        let counter = match host.verdict.standing {
+            Standing::Protected => &mut overview.protected,
+            Standing::Paused => &mut overview.paused,
+            Standing::AtRisk => &mut overview.at_risk,
+            Standing::Stale => &mut overview.stale,
+            Standing::Never => &mut overview.never,
+        };
+        *counter += 1;
     }
     overview.jobs_queued = live.store().count_jobs(&[Status::Queued]).await?;
     overview.jobs_running = live.store().count_jobs(&[Status::Running, Status::Paused]).await?;
     Ok(overview)
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Protection {
-    Protected,
-    AtRisk,
-    Never,
-}
-
-/// A host is protected when every one of its groups is: a good backup, not too old, and not followed
-/// by a bad one.
-fn protection(
-    host: &HostView,
-    good: &[LatestBackup],
-    ended: &[LatestBackup],
-    now: Timestamp,
-) -> Protection {
-    if good.is_empty() {
-        return Protection::Never;
-    }
-    // A clock that is ahead must not make an old backup look fresh: the earlier time counts.
-    let fine = |group: &GroupView| {
-        let of_group = |backup: &&LatestBackup| backup.group == group.name;
-        let fresh = good.iter().find(of_group).is_some_and(|backup| {
-            backup.finished_at.min(backup.ended_at) >= wanted_since(group, now)
-        });
-        fresh && ended.iter().find(of_group).is_none_or(|last| is_good(last.status))
-    };
-    let all = !host.groups.is_empty() && host.groups.iter().all(fine);
-    if all { Protection::Protected } else { Protection::AtRisk }
-}
-
-/// The moment after which a group's last good backup must have ended.
-fn wanted_since(group: &GroupView, now: Timestamp) -> Timestamp {
-    let scheduled = group.schedule.as_ref().filter(|schedule| schedule.enabled);
-    let due = scheduled.and_then(|schedule| {
-        let calendar = Calendar::parse(&schedule.cron, &schedule.time_zone, now).ok()?;
-        calendar.last_before(now.saturating_sub(GRACE).ok()?)
-    });
-    due.unwrap_or_else(|| now.saturating_sub(UNSCHEDULED_AGE_MAX).unwrap_or(Timestamp::MIN))
 }
 
 pub(super) fn is_good(status: Status) -> bool {
@@ -134,29 +91,34 @@ fn by_host<T>(rows: Vec<T>, host: impl Fn(&T) -> HostId) -> BTreeMap<HostId, Vec
     map
 }
 
-struct Parts {
+struct Parts<'a> {
+    pauses: &'a Pauses,
+    evidence: Evidence,
     groups: BTreeMap<HostId, Vec<GroupRow>>,
     latest: BTreeMap<HostId, Vec<LatestBackup>>,
     running: BTreeMap<HostId, Vec<JobId>>,
     now: Timestamp,
 }
 
-impl Parts {
+impl Parts<'_> {
     fn host(&mut self, row: HostRow, presence: Option<&Presence>) -> HostView {
         let groups = self.groups.remove(&row.id).unwrap_or_default();
+        let facts = host_facts(row.incarnation.is_some(), presence, row.last_seen_at);
         let groups: Vec<GroupView> =
-            groups.into_iter().map(|group| group_view(group, self.now)).collect();
+            groups.into_iter().map(|group| self.group(group, facts)).collect();
+        let judged = groups.iter().map(|group| (group.name.as_str(), &group.verdict));
         let latest = self.latest.remove(&row.id).unwrap_or_default();
         HostView {
             state: host_state(&row, presence),
-            last_seen_at: presence.map(|presence| presence.last_heard).or(row.last_seen_at),
+            verdict: judge_host(facts.enrolled, judged),
+            last_seen_at: facts.last_seen_at,
             connected_since: presence.map(|presence| presence.since),
             next_backup_at: groups.iter().filter_map(next_at).min(),
             last_backup: latest.into_iter().max_by_key(|backup| backup.ended_at).map(last_backup),
             running_jobs: self.running.remove(&row.id).unwrap_or_default(),
             reconnects: row.sessions.saturating_sub(1),
             queue_depth: presence.map_or(0, |presence| presence.queue_depth),
-            clock_offset_ms: presence.and_then(|presence| presence.clock_offset_ms),
+            clock_offset_ms: facts.clock_offset_ms,
             id: row.id,
             name: row.name,
             agent_version: row.agent_version,
@@ -167,6 +129,23 @@ impl Parts {
             time_zone: row.time_zone,
             created_at: row.created_at,
             groups,
+        }
+    }
+
+    fn group(&mut self, row: GroupRow, host: HostFacts) -> GroupView {
+        let objective = self.pauses.objective(&row, self.now);
+        let (runs, facts) = self.evidence.take(&row, &objective, host, self.now);
+        GroupView {
+            verdict: judge(&facts),
+            last_backup: runs.and_then(|runs| runs.ended).map(last_backup),
+            schedule: row.schedule.map(|schedule| schedule_view(schedule, self.now)),
+            objective_seconds: objective.seconds,
+            objective_source: objective.source,
+            name: row.name,
+            repository_id: row.repository_id,
+            repository_name: row.repository_name,
+            includes: row.includes,
+            excludes: row.excludes,
         }
     }
 }
@@ -193,25 +172,15 @@ fn last_backup(backup: LatestBackup) -> LastBackup {
     }
 }
 
-fn group_view(row: GroupRow, now: Timestamp) -> GroupView {
-    let schedule = row.schedule.map(|schedule| {
-        let calendar = Calendar::parse(&schedule.cron, &schedule.time_zone, now).ok();
-        let due = calendar.as_ref().filter(|_| schedule.enabled);
-        ScheduleView {
-            id: schedule.id,
-            next_at: due.and_then(|calendar| calendar.next_after(now)),
-            in_words: calendar.map(|calendar| calendar.in_words()).unwrap_or_default(),
-            cron: schedule.cron,
-            time_zone: schedule.time_zone,
-            enabled: schedule.enabled,
-        }
-    });
-    GroupView {
-        name: row.name,
-        repository_id: row.repository_id,
-        repository_name: row.repository_name,
-        includes: row.includes,
-        excludes: row.excludes,
-        schedule,
+fn schedule_view(schedule: ScheduleRow, now: Timestamp) -> ScheduleView {
+    let calendar = Calendar::parse(&schedule.cron, &schedule.time_zone, now).ok();
+    let due = calendar.as_ref().filter(|_| schedule.enabled);
+    ScheduleView {
+        id: schedule.id,
+        next_at: due.and_then(|calendar| calendar.next_after(now)),
+        in_words: calendar.map(|calendar| calendar.in_words()).unwrap_or_default(),
+        cron: schedule.cron,
+        time_zone: schedule.time_zone,
+        enabled: schedule.enabled,
     }
 }

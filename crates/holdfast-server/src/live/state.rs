@@ -191,10 +191,14 @@ impl State {
         (self.hosts.len(), online, running)
     }
 
-    /// Hosts whose next due time has passed, or that could not be read when they changed.
+    /// Hosts whose next due time has passed, whose verdict time alone has changed, or that could
+    /// not be read when they changed.
     pub(super) fn take_due(&mut self, now: Timestamp) -> BTreeSet<HostId> {
         let mut due = std::mem::take(&mut self.stale);
-        let passed = |host: &&HostView| host.next_backup_at.is_some_and(|at| at <= now);
+        let passed = |host: &&HostView| {
+            let moments = [host.next_backup_at, host.verdict.until];
+            moments.into_iter().flatten().any(|at| at < now)
+        };
         due.extend(self.hosts.values().filter(passed).map(|host| host.id));
         due
     }

@@ -89,7 +89,11 @@ pub(super) async fn apply(
         Message::ScheduleFire(body) => schedule_fire(connection, host, &body, effects).await,
         Message::RepoStats(body) => repo_stats(connection, host, &body).await,
         Message::SnapshotsReport(body) => {
-            snapshots::apply(connection, host, &body).await.map_err(ApplyError::Database)
+            snapshots::apply(connection, host, &body).await?;
+            if body.last {
+                effects.hosts.insert(host);
+            }
+            Ok(())
         }
         other => Err(ApplyError::Poison(format!("`{}` is not for a server", other.kind()))),
     }

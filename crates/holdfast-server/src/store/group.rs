@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Error, Store, audit, host,
-    row::{Columns, json},
+    row::{Columns, int, json},
 };
 
 /// A source group to be added.
@@ -20,6 +20,8 @@ pub struct NewGroup {
     pub includes: Vec<String>,
     /// restic exclude patterns.
     pub excludes: Vec<String>,
+    /// How old the newest snapshot may be, in seconds; `None` lets the schedule decide.
+    pub objective_seconds: Option<u64>,
 }
 
 /// A stored group with its repository's name and its schedule.
@@ -31,6 +33,7 @@ pub(crate) struct GroupRow {
     pub(crate) repository_name: String,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
+    pub(crate) objective_seconds: Option<u64>,
     pub(crate) schedule: Option<ScheduleRow>,
 }
 
@@ -41,6 +44,8 @@ pub(crate) struct ScheduleRow {
     pub(crate) cron: String,
     pub(crate) time_zone: String,
     pub(crate) enabled: bool,
+    /// Since when it is as it is.
+    pub(crate) changed_at: Timestamp,
 }
 
 impl Store {
@@ -91,12 +96,47 @@ impl Store {
         Ok(())
     }
 
+    /// Sets how old the newest snapshot of a group may be, in seconds; `None` lets the schedule
+    /// decide. The agent has nothing to do with it, so its configuration stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] and [`Error::Database`].
+    pub async fn set_objective(
+        &self,
+        actor: &str,
+        host: HostId,
+        name: &str,
+        seconds: Option<u64>,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "setting an objective";
+        let mut tx = self.begin(PHASE).await?;
+        let changed = sqlx::query(
+            "UPDATE source_groups SET objective_seconds = $3 WHERE host_id = $1 AND name = $2",
+        )
+        .bind(host.to_string())
+        .bind(name)
+        .bind(seconds.map(int))
+        .execute(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
+        if changed.rows_affected() == 0 {
+            return Err(not_found(name));
+        }
+        audit::note(&mut tx, actor, "group.objective", &format!("{host}/{name}"))
+            .await
+            .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+
     /// The groups of these hosts, or of all, by host and name.
     pub(crate) async fn groups(&self, only: Option<&[HostId]>) -> Result<Vec<GroupRow>, Error> {
         const PHASE: &str = "reading source groups";
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT g.host_id, g.name, g.repository_id, r.name AS repository_name, g.includes,
-                 g.excludes, s.id AS schedule_id, s.cron, s.time_zone, s.enabled
+                 g.excludes, g.objective_seconds, s.id AS schedule_id, s.cron, s.time_zone,
+                 s.enabled, s.changed_at
              FROM source_groups g
              JOIN repositories r ON r.id = g.repository_id
              LEFT JOIN schedules s ON s.host_id = g.host_id AND s.group_name = g.name
@@ -163,8 +203,9 @@ async fn insert(
     group: &NewGroup,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "INSERT INTO source_groups (host_id, name, repository_id, includes, excludes, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (host_id, name) DO NOTHING",
+        "INSERT INTO source_groups
+             (host_id, name, repository_id, includes, excludes, created_at, objective_seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (host_id, name) DO NOTHING",
     )
     .bind(host.to_string())
     .bind(&group.name)
@@ -172,6 +213,7 @@ async fn insert(
     .bind(json(&group.includes))
     .bind(json(&group.excludes))
     .bind(Timestamp::now().as_millisecond())
+    .bind(group.objective_seconds.map(int))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -194,6 +236,7 @@ fn read(row: &SqliteRow) -> Result<GroupRow, sqlx::Error> {
             cron: row.text("cron")?,
             time_zone: row.text("time_zone")?,
             enabled: row.flag("enabled")?,
+            changed_at: row.time("changed_at")?,
         }),
     };
     Ok(GroupRow {
@@ -203,6 +246,7 @@ fn read(row: &SqliteRow) -> Result<GroupRow, sqlx::Error> {
         repository_name: row.text("repository_name")?,
         includes: row.json("includes")?,
         excludes: row.json("excludes")?,
+        objective_seconds: row.count_opt("objective_seconds")?,
         schedule,
     })
 }

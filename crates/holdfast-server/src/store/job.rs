@@ -2,6 +2,7 @@
 
 mod ending;
 mod order;
+mod runs;
 
 use holdfast_protocol::{
     HostId, JobId, Payload,
@@ -15,6 +16,7 @@ use crate::view::Cause;
 
 pub(super) use ending::{HOST_REMOVED, end_open, interrupt_unqueued};
 pub use order::Cancelled;
+pub(crate) use runs::GroupRuns;
 
 /// What is stored about a job.
 #[derive(Debug, Clone)]

@@ -9,8 +9,10 @@ use sqlx::{
 
 use super::OpenError;
 
-const STEPS: &[(i64, &str, &str)] =
-    &[(1, "fleet", include_str!("../../migrations/0001_fleet.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[
+    (1, "fleet", include_str!("../../migrations/0001_fleet.sql")),
+    (2, "verdict", include_str!("../../migrations/0002_verdict.sql")),
+];
 
 /// Brings the database up to date.
 pub(super) async fn run(pool: &SqlitePool, dir: &Path) -> Result<(), OpenError> {

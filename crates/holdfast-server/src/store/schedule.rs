@@ -111,10 +111,12 @@ async fn upsert(
     schedule: &NewSchedule,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO schedules (id, host_id, group_name, cron, time_zone, enabled, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO schedules
+             (id, host_id, group_name, cron, time_zone, enabled, created_at, changed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
          ON CONFLICT (host_id, group_name) DO UPDATE SET
-             cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled",
+             cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled,
+             changed_at = excluded.changed_at",
     )
     .bind(ScheduleId::from_uuid(Uuid::now_v7()).to_string())
     .bind(host.to_string())

@@ -1,18 +1,49 @@
 //! The snapshots of a host, as its agent last listed them.
 
 use holdfast_protocol::{HostId, RepositoryId, message::snapshot};
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store,
+    Error, Store, host,
     row::{Columns, int, json},
 };
-use crate::view::SnapshotView;
+use crate::{verdict::Seen, view::SnapshotView};
 
 /// More bind parameters than this do not fit into one statement.
 const ROWS_PER_STATEMENT: usize = 500;
 
+/// What the newest list of its repository showed of a group.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenRow {
+    pub(crate) host_id: HostId,
+    pub(crate) group: String,
+    /// When the repository was listed, by the agent's clock.
+    pub(crate) listed_at: Timestamp,
+    pub(crate) newest: Option<Seen>,
+}
+
 impl Store {
+    /// What was seen of the groups of these hosts, or of all. A group whose repository was never
+    /// listed is left out.
+    pub(crate) async fn seen_snapshots(
+        &self,
+        only: Option<&[HostId]>,
+    ) -> Result<Vec<SeenRow>, Error> {
+        const PHASE: &str = "reading what repositories were seen to hold";
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT g.host_id, g.name, l.listed_at, s.id, s.taken_at, s.first_seen_at
+             FROM source_groups g
+             JOIN snapshot_lists l ON l.host_id = g.host_id AND l.repository_id = g.repository_id
+             LEFT JOIN seen_snapshots s ON s.host_id = g.host_id
+                 AND s.repository_id = g.repository_id AND s.group_name = g.name
+             WHERE 1 = 1",
+        );
+        host::only_hosts(&mut query, "g.host_id", only);
+        let rows = query.build().fetch_all(self.readers()).await.map_err(Error::database(PHASE))?;
+        rows.iter().map(read_seen).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
     /// The snapshots of a host in all its repositories, newest first.
     ///
     /// # Errors
@@ -134,9 +165,122 @@ async fn put_in_force(
     .bind(host.to_string())
     .bind(report.repository_id.to_string())
     .bind(&report.report_id)
+    .execute(&mut *connection)
+    .await?;
+    note_newest(connection, host, report.repository_id).await
+}
+
+/// Writes down the newest snapshot of each of the host's groups, so that a verdict need not read
+/// the whole list.
+async fn note_newest(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    repository: RepositoryId,
+) -> Result<(), sqlx::Error> {
+    let groups: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM source_groups WHERE host_id = $1 AND repository_id = $2",
+    )
+    .bind(host.to_string())
+    .bind(repository.to_string())
+    .fetch_all(&mut *connection)
+    .await?;
+    for group in groups {
+        let newest = newest_of(&mut *connection, host, repository, &group).await?;
+        match newest {
+            Some((id, taken_at)) => {
+                put_newest(&mut *connection, host, repository, &group, &id, taken_at).await?;
+            }
+            None => drop_newest(&mut *connection, host, repository, &group).await?,
+        }
+    }
+    Ok(())
+}
+
+/// The list in force is the only one left when this is asked.
+async fn newest_of(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    repository: RepositoryId,
+    group: &str,
+) -> Result<Option<(String, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT id, taken_at FROM snapshots
+         WHERE host_id = $1 AND repository_id = $2 AND tags LIKE $3 ESCAPE '\\'
+         ORDER BY taken_at DESC, id LIMIT 1",
+    )
+    .bind(host.to_string())
+    .bind(repository.to_string())
+    .bind(tag_pattern(group))
+    .fetch_optional(connection)
+    .await
+}
+
+/// Finds `group` in a JSON list of tags. Names hold no quotes, so a quoted one stands for itself.
+fn tag_pattern(group: &str) -> String {
+    format!("%\"{}\"%", group.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"))
+}
+
+async fn put_newest(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    repository: RepositoryId,
+    group: &str,
+    id: &str,
+    taken_at: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO seen_snapshots
+             (host_id, repository_id, group_name, id, taken_at, first_seen_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (host_id, repository_id, group_name) DO UPDATE SET
+             first_seen_at = CASE WHEN id = excluded.id THEN first_seen_at
+                                  ELSE excluded.first_seen_at END,
+             id = excluded.id, taken_at = excluded.taken_at",
+    )
+    .bind(host.to_string())
+    .bind(repository.to_string())
+    .bind(group)
+    .bind(id)
+    .bind(taken_at)
+    .bind(Timestamp::now().as_millisecond())
     .execute(connection)
     .await?;
     Ok(())
+}
+
+async fn drop_newest(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    repository: RepositoryId,
+    group: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM seen_snapshots
+         WHERE host_id = $1 AND repository_id = $2 AND group_name = $3",
+    )
+    .bind(host.to_string())
+    .bind(repository.to_string())
+    .bind(group)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn read_seen(row: &SqliteRow) -> Result<SeenRow, sqlx::Error> {
+    let newest = match row.text_opt("id")? {
+        None => None,
+        Some(snapshot_id) => Some(Seen {
+            snapshot_id,
+            taken_at: row.time("taken_at")?,
+            first_seen_at: row.time("first_seen_at")?,
+        }),
+    };
+    Ok(SeenRow {
+        host_id: row.parsed("host_id")?,
+        group: row.text("name")?,
+        listed_at: row.time("listed_at")?,
+        newest,
+    })
 }
 
 fn read(row: &SqliteRow) -> Result<SnapshotView, sqlx::Error> {

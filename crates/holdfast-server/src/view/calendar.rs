@@ -4,7 +4,7 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// A cron expression in a zone.
 #[derive(Debug, Clone)]
@@ -37,6 +37,11 @@ pub enum CalendarError {
         expression: String,
     },
 }
+
+/// How far and how often [`Calendar::longest_pause`] looks ahead.
+const WEEK: SignedDuration = SignedDuration::from_hours(8 * 24);
+const PAUSES_MIN: usize = 4;
+const PAUSES_MAX: usize = 3000;
 
 impl Calendar {
     /// Reads `expression` in the zone named `zone`, and checks that it comes due after `now`.
@@ -73,6 +78,23 @@ impl Calendar {
     pub fn last_before(&self, time: Timestamp) -> Option<Timestamp> {
         let from = time.to_zoned(self.zone.clone());
         self.cron.find_previous_occurrence(&from, false).ok().map(|slot| slot.timestamp())
+    }
+
+    /// The longest pause between two slots in the weeks after `time`.
+    #[must_use]
+    pub fn longest_pause(&self, time: Timestamp) -> SignedDuration {
+        let slots = std::iter::successors(self.next_after(time), |slot| self.next_after(*slot));
+        let mut slots = slots.take(PAUSES_MAX).peekable();
+        let (mut longest, mut looked) = (SignedDuration::ZERO, 0);
+        while let (Some(slot), Some(next)) = (slots.next(), slots.peek()) {
+            longest = longest.max(next.duration_since(slot));
+            looked += 1;
+            // A week shows what working hours and weekdays do; rarer schedules need a few pauses.
+            if looked >= PAUSES_MIN && next.duration_since(time) > WEEK {
+                break;
+            }
+        }
+        longest
     }
 
     /// The expression as a sentence.
@@ -117,6 +139,26 @@ mod tests {
         assert!(refuse("0 0 31 2 *", "UTC").contains("never comes due"));
         assert!(refuse("0 3 * * *", "Mars/Olympus").contains("not a known time zone"));
         assert!(refuse(&"x".repeat(9000), "UTC").len() < 400);
+    }
+
+    #[test]
+    fn the_longest_pause_is_the_one_that_matters() {
+        let now = at("2026-11-21T12:00:00Z");
+        let pause = |cron: &str| Calendar::parse(cron, "UTC", now).unwrap().longest_pause(now);
+        for (cron, hours) in [
+            ("0 * * * *", 1),
+            ("0 3 * * *", 24),
+            ("0 3 * * 1-5", 72),
+            ("*/15 9-17 * * 1-5", 63),
+            ("0 3 * * 0", 168),
+            ("0 3 1 * *", 744),
+        ] {
+            let longest = pause(cron);
+            assert!(
+                (longest - SignedDuration::from_hours(hours)).as_hours() == 0,
+                "{cron}: {longest}"
+            );
+        }
     }
 
     #[test]

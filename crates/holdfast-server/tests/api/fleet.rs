@@ -137,6 +137,37 @@ async fn a_schedule_that_cannot_be_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_objective_is_set_within_reason_and_given_back() {
+    let server = Server::with_group().await;
+    let path = "/hosts/web-1/groups/etc/objective";
+    let group = server.put(path, &json!({"objective_seconds": 7200})).await.expect(200);
+    assert_eq!(
+        (&group["objective_seconds"], &group["objective_source"]),
+        (&json!(7200), &json!("set"))
+    );
+    for wrong in [0, 899, 366 * 86_400 + 1] {
+        let answer = server.put(path, &json!({"objective_seconds": wrong})).await;
+        answer.expect_problem(400, "invalid_objective");
+    }
+    let group = server.delete(path).await.expect(200);
+    assert_eq!(group["objective_source"], "default");
+    let elsewhere = server.delete("/hosts/web-1/groups/srv/objective").await;
+    elsewhere.expect_problem(404, "group_not_found");
+}
+
+#[tokio::test]
+async fn a_host_is_shown_with_its_verdict_and_what_to_do() {
+    let server = Server::with_group().await;
+    let host = server.get("/hosts/web-1").await.expect(200);
+    assert_eq!(host["verdict"]["standing"], "never");
+    let reason = &host["verdict"]["reasons"][0];
+    assert_eq!((&reason["code"], &reason["group"]), (&json!("not_enrolled"), &json!("etc")));
+    assert!(reason["action"].as_str().unwrap().contains("enrolment"), "{reason}");
+    assert_eq!(host["groups"][0]["verdict"]["standing"], "never");
+    assert!(host["verdict"].get("until").is_none(), "that is nobody's business");
+}
+
+#[tokio::test]
 async fn the_overview_counts_the_fleet() {
     let server = Server::with_group().await;
     let overview = server.get("/overview").await.expect(200);

@@ -10,7 +10,7 @@ use holdfast_protocol::{
         job::{Finished, JobError, Operation, Progress, Started, Status},
         link::{Facts, Hello},
         log::{Line, Source, Stream},
-        snapshot::Snapshot,
+        snapshot::{Report, Snapshot},
     },
 };
 use holdfast_server::{
@@ -62,6 +62,7 @@ impl Fleet {
             repository_id: self.repository,
             includes: vec!["/etc".to_owned()],
             excludes: vec!["*.tmp".to_owned()],
+            objective_seconds: None,
         };
         self.store.add_group("ops", host.host_id, &group).await.unwrap();
         host
@@ -225,6 +226,18 @@ pub(crate) fn snapshot(id: &str) -> Snapshot {
         size_bytes: Some(1),
         file_count: None,
     }
+}
+
+/// The agent's list of the repository, with a snapshot of the group `etc` that was made just now.
+pub(crate) fn listing(host: &TestHost, id: &str) -> Message {
+    let newest = Snapshot { time: Timestamp::now(), ..snapshot(id) };
+    Message::SnapshotsReport(Report {
+        repository_id: host.repository,
+        report_id: format!("list-with-{id}"),
+        last: true,
+        listed_at: Timestamp::now(),
+        snapshots: vec![newest],
+    })
 }
 
 /// An error with all its causes.

@@ -1,15 +1,17 @@
 //! The live view: a snapshot and every update after it.
 
 use holdfast_link::Store as _;
-use holdfast_protocol::message::job::Status;
+use holdfast_protocol::{Message, message::job::Status};
 use holdfast_server::{
     live::{Live, Subscription},
-    view::HostState,
+    store::NewSchedule,
+    verdict::{Cause, Standing},
+    view::{HostState, ObjectiveSource},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::{Fleet, eventually, finished, progress, record, started};
+use crate::fleet::{self, Fleet, TestHost, eventually, finished, progress, record, started};
 
 /// A live view that keeps itself up to date, until the guard is dropped.
 async fn running(fleet: &Fleet) -> (Live, tokio_util::sync::DropGuard) {
@@ -108,7 +110,7 @@ async fn progress_is_conflated_and_never_of_another_hosts_job() {
 async fn a_host_shows_its_groups_its_last_backup_and_when_the_next_is_due() {
     let fleet = Fleet::new().await;
     let host = fleet.host("web-1").await;
-    let nightly = holdfast_server::store::NewSchedule {
+    let nightly = NewSchedule {
         cron: "0 3 * * *".to_owned(),
         time_zone: "Europe/Berlin".to_owned(),
         enabled: true,
@@ -130,11 +132,77 @@ async fn a_host_shows_its_groups_its_last_backup_and_when_the_next_is_due() {
     assert_eq!(view.next_backup_at, schedule.next_at);
     assert!(view.next_backup_at.unwrap() > jiff::Timestamp::now());
     assert_eq!(view.last_backup.unwrap().job_id, job);
+}
+
+/// The standing of the host's one group.
+async fn standing(live: &Live, host: &TestHost) -> (Standing, Vec<Cause>) {
+    let view = live.host(host.id).await.unwrap();
+    assert_eq!(view.verdict.standing, view.groups[0].verdict.standing);
+    let causes = view.verdict.reasons.iter().map(|reason| reason.code).collect();
+    (view.verdict.standing, causes)
+}
+
+#[tokio::test]
+async fn a_host_is_protected_only_once_its_snapshot_was_seen_in_the_repository() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let live = fleet.live().await;
+    assert_eq!(standing(&live, &host).await, (Standing::Never, vec![Cause::NoBackup]));
+
+    let job = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let session = fleet.session(&host, 1).await;
+    let end = finished(job, Status::Succeeded);
+    session.apply(vec![record(1, &started(job)), record(2, &end)]).await.unwrap();
+    assert_eq!(standing(&live, &host).await, (Standing::AtRisk, vec![Cause::SnapshotUnseen]));
+
+    session.apply(vec![record(3, &fleet::listing(&host, "abc123"))]).await.unwrap();
+    assert_eq!(standing(&live, &host).await, (Standing::Protected, vec![]));
     let overview = live.overview().await.unwrap();
     assert_eq!((overview.hosts_total, overview.protected, overview.never), (1, 1, 0));
 
     let job = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
-    let records = vec![record(3, &started(job)), record(4, &finished(job, Status::Failed))];
+    let records = vec![record(4, &started(job)), record(5, &finished(job, Status::Failed))];
     session.apply(records).await.unwrap();
+    assert_eq!(standing(&live, &host).await, (Standing::AtRisk, vec![Cause::Failed]));
     assert_eq!(live.overview().await.unwrap().at_risk, 1);
+}
+
+#[tokio::test]
+async fn a_job_that_lies_about_its_snapshot_is_found_out_by_the_list() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let live = fleet.live().await;
+    let job = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let session = fleet.session(&host, 1).await;
+    let end = finished(job, Status::Succeeded);
+    let Message::SnapshotsReport(mut list) = fleet::listing(&host, "abc123") else { panic!() };
+    list.snapshots[0].tags = vec!["other".to_owned(), "e_c".to_owned()];
+    let list = Message::SnapshotsReport(list);
+    let story = [started(job), end, list];
+    let records = story.iter().zip(1..).map(|(message, seq)| record(seq, message));
+    session.apply(records.collect()).await.unwrap();
+    assert_eq!(standing(&live, &host).await, (Standing::Never, vec![Cause::SnapshotMissing]));
+}
+
+#[tokio::test]
+async fn the_objective_follows_the_schedule_until_somebody_sets_it() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let live = fleet.live().await;
+    let objective = async || {
+        let group = live.host(host.id).await.unwrap().groups.remove(0);
+        (group.objective_seconds / 3600, group.objective_source)
+    };
+    assert_eq!(objective().await, (168, ObjectiveSource::Default));
+    let daily =
+        NewSchedule { cron: "0 3 * * *".to_owned(), time_zone: "UTC".to_owned(), enabled: true };
+    fleet.store.set_schedule("ops", host.id, "etc", &daily).await.unwrap();
+    assert_eq!(objective().await, (26, ObjectiveSource::Schedule));
+    fleet.store.set_objective("ops", host.id, "etc", Some(36_000)).await.unwrap();
+    assert_eq!(objective().await, (10, ObjectiveSource::Set));
+    fleet.store.set_objective("ops", host.id, "etc", None).await.unwrap();
+    assert_eq!(objective().await, (26, ObjectiveSource::Schedule));
+    let off = NewSchedule { enabled: false, ..daily };
+    fleet.store.set_schedule("ops", host.id, "etc", &off).await.unwrap();
+    assert_eq!(standing(&live, &host).await, (Standing::Paused, vec![Cause::Paused]));
 }
