@@ -10,6 +10,8 @@ use url::Url;
 
 use crate::failure::Failure;
 
+mod age;
+
 /// The id of the option that names the server; its long form is `--url`.
 const SERVER_URL: &str = "server_url";
 
@@ -264,8 +266,26 @@ pub(crate) enum Group {
     },
     /// List a host's source groups.
     List(HostName),
+    /// Say how old a source group's newest snapshot may be.
+    Set {
+        /// The source group.
+        #[command(flatten)]
+        target: GroupName,
+        /// The greatest age, such as `26h` or `7d`; `default` lets the schedule decide.
+        #[arg(long, value_name = "AGE", value_parser = age::parse)]
+        objective: Age,
+    },
     /// Remove a source group and its schedule. Its snapshots stay.
     Remove(GroupName),
+}
+
+/// How old a snapshot may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// As the schedule says.
+    Default,
+    /// In seconds.
+    Seconds(u64),
 }
 
 /// A source group of a host.

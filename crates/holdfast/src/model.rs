@@ -22,11 +22,30 @@ pub(crate) struct Host {
     pub(crate) arch: Option<String>,
     pub(crate) time_zone: Option<String>,
     pub(crate) groups: Vec<Group>,
+    pub(crate) verdict: Verdict,
     pub(crate) last_backup: Option<LastBackup>,
     pub(crate) next_backup_at: Option<Timestamp>,
     pub(crate) running_jobs: Vec<String>,
     pub(crate) reconnects: u64,
     pub(crate) clock_offset_ms: Option<i64>,
+}
+
+/// How well a host or source group is protected, and why.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verdict {
+    pub(crate) standing: String,
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) restorable_at: Option<Timestamp>,
+}
+
+/// One thing that keeps it from being protected.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Reason {
+    pub(crate) group: Option<String>,
+    pub(crate) message: String,
+    pub(crate) action: String,
 }
 
 /// The last backup of a host that ended.
@@ -63,6 +82,9 @@ pub(crate) struct Group {
     pub(crate) repository_name: String,
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
+    pub(crate) objective_seconds: u64,
+    pub(crate) objective_source: String,
+    pub(crate) verdict: Verdict,
     pub(crate) schedule: Option<Schedule>,
 }
 

@@ -120,18 +120,23 @@ impl Look {
         time.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
+    /// `26 h`: a length of time for people, in its largest whole unit.
+    pub(crate) fn span(seconds: u64) -> String {
+        time::span(seconds)
+    }
+
     /// How long from `from` to `to`, or until now.
     pub(crate) fn took(&self, from: Timestamp, to: Option<Timestamp>) -> String {
         time::length(to.unwrap_or(self.now).duration_since(from))
     }
 }
 
-/// How a job's or host's state is meant.
+/// How a job's, host's or verdict's word is meant.
 pub(crate) fn tone_of(state: &str) -> Tone {
     match state {
-        "succeeded" | "online" => Tone::Good,
-        "partial" | "missed" | "paused" | "pending" | "interrupted" => Tone::Warning,
-        "failed" | "offline" => Tone::Bad,
+        "succeeded" | "online" | "protected" => Tone::Good,
+        "partial" | "missed" | "paused" | "pending" | "interrupted" | "at_risk" => Tone::Warning,
+        "failed" | "offline" | "stale" | "never" => Tone::Bad,
         "cancelled" | "queued" => Tone::Quiet,
         _ => Tone::Plain,
     }

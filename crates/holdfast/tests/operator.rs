@@ -128,7 +128,12 @@ impl Output {
 fn a_fleet_is_set_up_and_a_job_ordered() {
     let server = Server::with_group();
     let hosts = server.run("hosts").expect(0).stdout;
-    assert!(hosts.contains("web-1  pending  never"), "{hosts}");
+    assert!(hosts.contains("web-1  pending  never       never"), "{hosts}");
+    let shown = server.run("host show web-1").expect(0).stdout;
+    assert!(shown.contains("etc: No agent has enrolled for this host yet.\n  what"), "{shown}");
+    let set = server.run("group set web-1 etc --objective 3d").expect(0).stdout;
+    assert_eq!(set, "The newest snapshot of `etc` may be 3 days old.\n");
+    server.run("group set web-1 etc --objective soon").expect(2);
     let repos = server.run("repos").expect(0).stdout;
     assert!(repos.contains("main        local  /srv/backup"), "{repos}");
 

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::{Operator, hosts::groups_table};
 use crate::{
-    cli::{self, GroupName},
+    cli::{self, Age, GroupName},
     client::{ApiError, parse},
     failure::Failure,
-    model::{Groups, Repositories},
-    output::print,
+    model::{Group, Groups, Repositories},
+    output::{Look, print},
     suggest,
 };
 
@@ -23,6 +23,7 @@ pub(super) async fn run(operator: &Operator, command: &cli::Group) -> Result<(),
         }
         cli::Group::List(host) => list(operator, &host.host).await,
         cli::Group::Remove(group) => remove(operator, group).await,
+        cli::Group::Set { target, objective } => set(operator, target, *objective).await,
     }
 }
 
@@ -56,6 +57,26 @@ async fn list(operator: &Operator, host: &str) -> Result<(), Failure> {
     };
     let groups: Groups = operator.read(&answer)?;
     operator.screen.show(&answer, |look| groups_table(&groups.groups, look));
+    Ok(())
+}
+
+async fn set(operator: &Operator, target: &GroupName, objective: Age) -> Result<(), Failure> {
+    let GroupName { host, group } = target;
+    let path = ["hosts", host, "groups", group, "objective"];
+    let answer = match objective {
+        Age::Default => operator.client.delete(&path).await,
+        Age::Seconds(age) => operator.client.put(&path, &json!({ "objective_seconds": age })).await,
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Err(operator.about_group(host, group, error).await),
+    };
+    let group: Group = operator.read(&answer)?;
+    operator.screen.show(&answer, |_| {
+        let age = Look::span(group.objective_seconds);
+        let by = if group.objective_source == "set" { "" } else { ", as its schedule has it" };
+        format!("The newest snapshot of `{}` may be {age} old{by}.\n", group.name)
+    });
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use super::Operator;
 use crate::{
     cli,
     failure::Failure,
-    model::{Enrolment, Group, Host, Hosts, LastBackup},
-    output::{Cell, Facts, Look, Table, Tone, print, tone_of},
+    model::{Enrolment, Group, Host, Hosts, LastBackup, Verdict},
+    output::{Cell, Facts, Look, Table, Tone, print, printable, tone_of},
 };
 
 /// Where the package puts the agent's state; the enrolment command names it.
@@ -86,12 +86,13 @@ fn enrolment_text(enrolment: &Enrolment, server: &Url, look: &Look) -> String {
 }
 
 fn table(hosts: &[Host], look: &Look) -> String {
-    let heads = ["HOST", "STATE", "LAST BACKUP", "NEXT BACKUP", "RUNNING"];
+    let heads = ["HOST", "STATE", "PROTECTION", "LAST BACKUP", "NEXT BACKUP", "RUNNING"];
     let mut table = Table::new(&heads, "No hosts yet. Add one with `holdfast host add NAME`.");
     for host in hosts {
         table.row([
             host.name.as_str().into(),
             Cell::toned(&host.state, tone_of(&host.state)),
+            standing(&host.verdict),
             last_backup(host.last_backup.as_ref(), look),
             look.when_some(host.next_backup_at).into(),
             running(host).into(),
@@ -110,6 +111,23 @@ fn last_backup(backup: Option<&LastBackup>, look: &Look) -> Cell {
     }
 }
 
+/// `at risk`; the API's word is for programs.
+fn standing(verdict: &Verdict) -> Cell {
+    let word = verdict.standing.as_str();
+    Cell::toned(&or_dash(word.replace('_', " ")), tone_of(word))
+}
+
+/// Why it is not protected, a reason and its advice each.
+fn reasons(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for reason in &verdict.reasons {
+        let group = reason.group.as_ref().map(|group| format!("{group}: ")).unwrap_or_default();
+        let why = printable(&format!("{group}{}", reason.message));
+        text.push_str(&format!("\n{why}\n  what to do: {}\n", printable(&reason.action)));
+    }
+    text
+}
+
 fn running(host: &Host) -> String {
     match host.running_jobs.len() {
         0 => "-".to_owned(),
@@ -123,6 +141,7 @@ fn facts(host: &Host, look: &Look) -> String {
         .add("Host", host.name.as_str())
         .add("Id", host.id.as_str())
         .toned("State", &host.state, tone_of(&host.state))
+        .toned("Protection", &protection(&host.verdict, look), tone_of(&host.verdict.standing))
         .maybe("Connected since", host.connected_since.map(|time| look.when(time)))
         .maybe("Last seen", host.last_seen_at.map(|time| look.when(time)))
         .maybe("Machine", host.hostname.clone())
@@ -136,9 +155,18 @@ fn facts(host: &Host, look: &Look) -> String {
         .maybe("Next backup", host.next_backup_at.map(|time| look.when(time)))
         .add("Running jobs", host.running_jobs.join(", "))
         .render(look);
+    text.push_str(&reasons(&host.verdict));
     text.push('\n');
     text.push_str(&groups_table(&host.groups, look));
     text
+}
+
+fn protection(verdict: &Verdict, look: &Look) -> String {
+    let word = verdict.standing.replace('_', " ");
+    match verdict.restorable_at {
+        Some(at) => format!("{word}, can be restored as of {}", look.when(at)),
+        None => word,
+    }
 }
 
 fn system(host: &Host) -> String {
@@ -158,12 +186,23 @@ fn backup_fact(backup: &LastBackup, look: &Look) -> String {
 
 /// Source groups with what they hold and when they are backed up.
 pub(super) fn groups_table(groups: &[Group], look: &Look) -> String {
-    let heads = ["SOURCE GROUP", "REPOSITORY", "SCHEDULE", "NEXT BACKUP", "INCLUDES", "EXCLUDES"];
+    let heads = [
+        "SOURCE GROUP",
+        "PROTECTION",
+        "OBJECTIVE",
+        "REPOSITORY",
+        "SCHEDULE",
+        "NEXT BACKUP",
+        "INCLUDES",
+        "EXCLUDES",
+    ];
     let mut table = Table::new(&heads, "No source groups. Add one with `holdfast group add`.");
     for group in groups {
         let next = group.schedule.as_ref().and_then(|schedule| schedule.next_at);
         table.row([
             group.name.as_str().into(),
+            standing(&group.verdict),
+            Look::span(group.objective_seconds).into(),
             group.repository_name.as_str().into(),
             schedule(group).into(),
             look.when_some(next).into(),
@@ -199,6 +238,8 @@ mod tests {
                 "finished_at":"2026-11-21T13:00:00Z"},
             "next_backup_at":"2026-11-22T01:00:00Z","running_jobs":["j2"],"reconnects":3,
             "clock_offset_ms":-2500,
+            "verdict":{"standing":"at_risk","restorable_at":"2026-11-21T13:00:00Z","reasons":[
+                {"code":"partial","group":"etc","message":"Some files.","action":"Look."}]},
             "groups":[{"name":"etc","repository_name":"main","includes":["/etc","/srv"],
                 "schedule":{"cron":"0 1 * * *","time_zone":"UTC","enabled":true,
                     "in_words":"At 01:00.","next_at":"2026-11-22T01:00:00Z"}}]}"#;
@@ -208,7 +249,7 @@ mod tests {
     #[test]
     fn the_table_tells_outcome_and_next_time() {
         let text = table(&[host()], &test_look());
-        let wanted = "web-1  online  partial 2026-11-21 13:00 (25 min ago)  \
+        let wanted = "web-1  online  at risk     partial 2026-11-21 13:00 (25 min ago)  \
                       2026-11-22 01:00 (in 11 h)  1 job\n";
         assert!(text.ends_with(wanted), "{text}");
     }
@@ -216,7 +257,7 @@ mod tests {
     #[test]
     fn a_host_without_a_backup_says_never() {
         let host = Host { name: "db-1".into(), state: "pending".into(), ..Host::default() };
-        assert!(table(&[host], &test_look()).contains("pending  never"));
+        assert!(table(&[host], &test_look()).contains("pending  -           never"));
     }
 
     #[test]
@@ -237,6 +278,9 @@ mod tests {
     #[test]
     fn the_facts_show_schedule_in_words_and_a_wrong_clock() {
         let text = facts(&host(), &test_look());
+        let why = "etc: Some files.\n  what to do: Look.\n";
+        let since = "Protection:    at risk, can be restored as of 2026-11-21 13:00 (25 min ago)";
+        assert!(text.contains(why) && text.contains(since), "{text}");
         for wanted in ["At 01:00 (UTC)", "2 s behind the server's", "linux amd64", "/etc, /srv"] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }

@@ -31,6 +31,16 @@ fn coarse(length: SignedDuration) -> Option<String> {
     }
 }
 
+/// `90 s`, `15 min`, `26 h`, `7 days`.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// `0.4 s`, `8 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
 pub(super) fn length(length: SignedDuration) -> String {
     let length = length.max(SignedDuration::ZERO);
@@ -61,6 +71,14 @@ mod tests {
         for (offset, text) in cases {
             let time = Timestamp::from_second(1_800_000_000 + offset).unwrap();
             assert_eq!(relative(time, now), text);
+        }
+    }
+
+    #[test]
+    fn a_span_names_one_unit() {
+        let cases = [(90, "90 s"), (900, "15 min"), (93_600, "26 h"), (604_800, "7 days")];
+        for (seconds, text) in cases {
+            assert_eq!(span(seconds), text);
         }
     }
 
