@@ -5,6 +5,8 @@ pub mod config;
 pub mod job;
 pub mod link;
 pub mod log;
+pub mod parameters;
+pub mod result;
 pub mod schedule;
 pub mod snapshot;
 

@@ -4,7 +4,7 @@ use holdfast_link::Record;
 use holdfast_protocol::{
     DecodeError, JobId, Message,
     message::command::{Outcome, Run, Verb},
-    message::job::{Finished, JobError, Status},
+    message::job::{Finished, JobError, Operation, Status},
 };
 use jiff::Timestamp;
 use redb::WriteTransaction;
@@ -55,6 +55,10 @@ fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
     let job = run.job_id;
     if journal::known(txn, job)? != Known::No {
         return answer(txn, job, Verb::Run, Ok(()));
+    }
+    // To run a backup instead of what was asked for would be worse than to run nothing.
+    if run.operation != Operation::Backup {
+        return answer(txn, job, Verb::Run, Err(unsupported(run.operation)));
     }
     if outbox::depth(txn)? >= OUTBOX_MAX {
         return answer(txn, job, Verb::Run, Err(outbox_full()));
@@ -149,6 +153,11 @@ fn unknown_job() -> JobError {
 
 fn job_ended() -> JobError {
     error("job_ended", "The job has ended already.", "")
+}
+
+fn unsupported(operation: Operation) -> JobError {
+    let message = format!("The agent cannot run `{}` jobs.", operation.as_str());
+    error("operation_unsupported", &message, "Update the agent of this host.")
 }
 
 fn queue_full() -> JobError {

@@ -318,6 +318,17 @@ async fn wishes_about_unknown_and_ended_jobs_are_refused_with_a_code() {
 }
 
 #[tokio::test]
+async fn an_operation_that_the_agent_cannot_run_is_refused_and_never_a_backup_instead() {
+    let bench = Bench::new();
+    let run = Run { operation: Operation::Prune, ..command(job(1)) };
+    bench.apply(vec![record(1, &Message::CommandRun(run))]).await;
+    let outcome = bench.last_outcome().await;
+    assert!(!outcome.accepted);
+    assert_eq!(outcome.error.unwrap().code, "operation_unsupported");
+    assert!(bench.state().active_jobs().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn the_queue_has_an_end_and_a_command_beyond_it_is_refused() {
     let bench = Bench::new();
     bench.apply((1..=1001).map(|number| run_record(number, number.into())).collect()).await;

@@ -11,15 +11,99 @@ use crate::{JobId, ScheduleId, envelope::Payload};
 pub enum Operation {
     /// `restic backup`.
     Backup,
+    /// `restic init`.
+    Init,
+    /// `restic snapshots`.
+    Snapshots,
+    /// `restic ls`: one directory of a snapshot.
+    Ls,
+    /// `restic dump`: one file of a snapshot, or one directory as an archive.
+    Dump,
+    /// `restic diff`: what changed between two snapshots.
+    Diff,
+    /// `restic restore`.
+    Restore,
+    /// `restic tag`.
+    Tag,
+    /// `restic forget`, without pruning.
+    Forget,
+    /// `restic prune`.
+    Prune,
+    /// `restic check`.
+    Check,
+    /// `restic stats`.
+    Stats,
+    /// `restic unlock`.
+    Unlock,
 }
 
 impl Operation {
+    /// Every operation there is.
+    pub const ALL: [Self; 13] = [
+        Self::Backup,
+        Self::Init,
+        Self::Snapshots,
+        Self::Ls,
+        Self::Dump,
+        Self::Diff,
+        Self::Restore,
+        Self::Tag,
+        Self::Forget,
+        Self::Prune,
+        Self::Check,
+        Self::Stats,
+        Self::Unlock,
+    ];
+
     /// The word on the wire, in the API and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Backup => "backup",
+            Self::Init => "init",
+            Self::Snapshots => "snapshots",
+            Self::Ls => "ls",
+            Self::Dump => "dump",
+            Self::Diff => "diff",
+            Self::Restore => "restore",
+            Self::Tag => "tag",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+            Self::Check => "check",
+            Self::Stats => "stats",
+            Self::Unlock => "unlock",
         }
+    }
+
+    /// The operation named by `word`, if there is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == word)
+    }
+
+    /// Whether nothing else may work on the repository at the same time, on any host.
+    ///
+    /// restic takes an exclusive lock for most of these. `init` has nothing to lock yet, and two of
+    /// it at once make a repository that nobody can open. `unlock` is for what hangs, so it must not
+    /// wait for it.
+    #[must_use]
+    pub fn is_exclusive(self) -> bool {
+        matches!(self, Self::Init | Self::Tag | Self::Forget | Self::Prune | Self::Check)
+    }
+
+    /// Whether a failed try may be repeated without asking anybody: a repeat does nothing that the
+    /// first try did not.
+    ///
+    /// `diff` and `dump` only read too, but somebody waits for their answer and asks again.
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Backup | Self::Snapshots | Self::Ls | Self::Check | Self::Stats)
+    }
+
+    /// Whether it deletes from the repository, for which everyday credentials need not suffice.
+    #[must_use]
+    pub fn needs_delete_authority(self) -> bool {
+        matches!(self, Self::Tag | Self::Forget | Self::Prune | Self::Unlock)
     }
 }
 
@@ -226,5 +310,22 @@ mod tests {
             assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{word}\""));
         }
         assert_eq!(Status::from_word("done"), None);
+    }
+
+    #[test]
+    fn every_operation_has_one_word_that_leads_back_to_it() {
+        for operation in Operation::ALL {
+            let word = operation.as_str();
+            assert_eq!(Operation::from_word(word), Some(operation));
+            assert_eq!(serde_json::to_string(&operation).unwrap(), format!("\"{word}\""));
+        }
+        assert_eq!(Operation::from_word("rebuild"), None);
+    }
+
+    #[test]
+    fn what_deletes_is_never_repeated_unasked() {
+        let both =
+            |operation: &Operation| operation.is_idempotent() && operation.needs_delete_authority();
+        assert_eq!(Operation::ALL.iter().find(|operation| both(operation)), None);
     }
 }
