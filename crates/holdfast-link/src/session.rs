@@ -315,6 +315,9 @@ impl Session {
     }
 
     /// The next thing to do; `None` until something happens or [`Session::deadline`] comes.
+    ///
+    /// It acts at the time of the last [`Session::handle`]: whoever has waited in between says
+    /// [`Event::Tick`] first.
     pub fn poll_action(&mut self) -> Option<Action> {
         if let Some(action) = self.queue.pop_front() {
             return Some(action);

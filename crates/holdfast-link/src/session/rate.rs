@@ -19,8 +19,8 @@ pub struct Rate {
 }
 
 impl Default for Rate {
-    /// Room for an agent that comes back with 20,000 records to deliver them at once, and for a flood
-    /// to cost no more than a few hundredths of a core.
+    /// Room for an agent that comes back with 20,000 records to deliver them at once. What a flood at
+    /// this rate costs in processor time has not been measured.
     fn default() -> Self {
         Self { frames: 4000, bytes: 8 * 1024 * 1024, burst: Duration::from_secs(5) }
     }

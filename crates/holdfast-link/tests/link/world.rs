@@ -39,6 +39,10 @@ pub(crate) struct House {
     pub(crate) reject: Mutex<Option<Reject>>,
     pub(crate) redial_spread: Mutex<Duration>,
     pub(crate) hellos: Mutex<Vec<Hello>>,
+    /// How long the house stands still between letting an agent in and serving it.
+    pub(crate) standstill: Mutex<Duration>,
+    /// Records appended after the positions were read, while there is no mailbox to wake.
+    pub(crate) late: Mutex<u32>,
     current: Mutex<Option<Mailbox>>,
     pub(crate) ended: watch::Sender<Vec<&'static str>>,
 }
@@ -76,6 +80,9 @@ impl Gate for House {
     }
 
     async fn opened(&self, mailbox: Mailbox) {
+        append(&self.store, 0..std::mem::take(&mut *self.late.lock().unwrap()));
+        let standstill = *self.standstill.lock().unwrap();
+        tokio::time::sleep(standstill).await;
         let older = self.current.lock().unwrap().replace(mailbox);
         if let Some(older) = older.filter(Mailbox::is_open) {
             older.close(CloseReason::Fenced);

@@ -332,7 +332,15 @@ fn befall(world: &mut World, fate: &Fate) {
 
 /// Whatever happens to frames, disks and connections: once it stops, every record has taken effect
 /// exactly once, in order, and both outboxes are empty.
-fn survive(records: usize, fates: &[Fate], flaw: Option<Flaw>) -> Result<(), TestCaseError> {
+///
+/// At the end either the connection is replaced, or what holds things up is lifted and the same
+/// session has to sort itself out.
+fn survive(
+    records: usize,
+    fates: &[Fate],
+    replaced: bool,
+    flaw: Option<Flaw>,
+) -> Result<(), TestCaseError> {
     let window = Window { records, bytes: 1024 };
     let config = Config { window, ..Config::default() };
     let disk = Disk { flaw, ..Disk::default() };
@@ -341,8 +349,17 @@ fn survive(records: usize, fates: &[Fate], flaw: Option<Flaw>) -> Result<(), Tes
         befall(&mut world, fate);
         prop_assert!(world.agent.session.held() <= 64 + 2 * records + 4);
     }
-    world.reconnect();
+    if replaced {
+        world.reconnect();
+    }
+    for role in [Role::Agent, Role::Server] {
+        (world.end(role).disk_held, world.end(role).wire_held) = (false, false);
+    }
     world.advance(Duration::from_secs(200));
+    if world.agent.session.is_ended() || world.server.session.is_ended() {
+        world.reconnect();
+        world.advance(Duration::from_secs(200));
+    }
     prop_assert_eq!(&world.server.disk.applied, &dense(world.agent.disk.appended));
     prop_assert_eq!(&world.agent.disk.applied, &dense(world.server.disk.appended));
     prop_assert!(world.agent.disk.outbox.is_empty() && world.server.disk.outbox.is_empty());
@@ -353,14 +370,14 @@ fn survive(records: usize, fates: &[Fate], flaw: Option<Flaw>) -> Result<(), Tes
     Ok(())
 }
 
-fn lives() -> impl Strategy<Value = (usize, Vec<Fate>)> {
-    (1usize..20, prop::collection::vec(fate(), 0..120))
+fn lives() -> impl Strategy<Value = (usize, Vec<Fate>, bool)> {
+    (1usize..20, prop::collection::vec(fate(), 0..120), any::<bool>())
 }
 
 proptest! {
     #[test]
-    fn every_record_takes_effect_once_and_in_order((window, fates) in lives()) {
-        survive(window, &fates, None)?;
+    fn every_record_takes_effect_once_and_in_order((window, fates, replaced) in lives()) {
+        survive(window, &fates, replaced, None)?;
     }
 }
 
@@ -378,7 +395,9 @@ fn a_store_that_breaks_a_promise_is_caught() {
         };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
         let ended = TestRunner::new_with_rng(config, rng)
-            .run(&lives(), |(window, fates)| survive(window, &fates, Some(flaw)));
+            .run(&lives(), |(window, fates, replaced)| {
+                survive(window, &fates, replaced, Some(flaw))
+            });
         assert!(ended.is_err(), "{flaw:?} went unnoticed");
     }
 }
