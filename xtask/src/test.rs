@@ -99,7 +99,10 @@ fn take(step: &Step) -> Outcome {
     let started = Instant::now();
     match (step.run)() {
         Ok(()) => Outcome::Passed(started.elapsed()),
-        Err(error) => Outcome::Failed(started.elapsed(), error),
+        Err(error) => {
+            eprintln!("{}: {error:#}", step.name);
+            Outcome::Failed(started.elapsed(), error)
+        }
     }
 }
 
