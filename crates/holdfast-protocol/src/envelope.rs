@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-/// A position in one direction of a host's record stream. The first record is 1; 0 means "none yet".
+/// A position in one direction of a host's record stream. The first record is 1; 0 means "none
+/// yet".
 pub type Seq = u64;
 
 /// One JSON text frame: `{"kind", "id"?, "in_reply_to"?, "ts", "seq"?, "ack"?, "payload"?}`.
@@ -93,7 +94,8 @@ impl Payload {
     /// The JSON form of `value`.
     ///
     /// # Panics
-    /// When `value` has no JSON form (a map with keys that are not text); our message types all have.
+    /// When `value` has no JSON form (a map with keys that are not text); our message types all
+    /// have.
     pub fn of<T: Serialize>(value: &T) -> Self {
         Self(serde_json::value::to_raw_value(value).expect("message types have a JSON form"))
     }

@@ -94,8 +94,8 @@ id!(
 impl JobId {
     /// The id of a scheduled run: the same for the same slot on both sides, whoever asks.
     ///
-    /// Reunion after an outage is then a matter of a unique key: a run that the agent started on its
-    /// own and one that the server expected are the same row.
+    /// Reunion after an outage is then a matter of a unique key: a run that the agent started on
+    /// its own and one that the server expected are the same row.
     #[must_use]
     pub fn of_slot(host: HostId, schedule: ScheduleId, nominal: Timestamp, attempt: u32) -> Self {
         let name = format!("{schedule}/{}/{attempt}", nominal.as_millisecond());
@@ -104,8 +104,8 @@ impl JobId {
 
     /// As [`JobId::of_slot`], for one of several source groups of a schedule.
     ///
-    /// The first group (`index` 0) has the slot's own id; the id of a later one has the group's name
-    /// mixed in, so that adding a group does not change the ids of the others.
+    /// The first group (`index` 0) has the slot's own id; the id of a later one has the group's
+    /// name mixed in, so that adding a group does not change the ids of the others.
     #[must_use]
     pub fn of_slot_group(
         host: HostId,

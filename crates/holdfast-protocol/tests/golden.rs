@@ -1,4 +1,5 @@
-//! The wire pinned: each kind has a reviewed body in `goldens/`, which must read and write the same.
+//! The wire pinned: each kind has a reviewed body in `goldens/`, which must read and write the
+//! same.
 //!
 //! A golden may gain optional fields; a change that makes an existing one fail breaks older peers.
 

@@ -42,7 +42,9 @@ proptest! {
     }
 
     #[test]
-    fn an_unknown_kind_is_told_apart_from_a_malformed_body(kind in "[a-z]{1,9}\\.of\\.the\\.future") {
+    fn an_unknown_kind_is_told_apart_from_a_malformed_body(
+        kind in "[a-z]{1,9}\\.of\\.the\\.future",
+    ) {
         let error = Message::decode(&kind, &Payload::of(&Value::Null)).unwrap_err();
         let unknown = matches!(error, DecodeError::UnknownKind { .. });
         prop_assert!(unknown);

@@ -42,8 +42,8 @@ impl<S: State> Disk<S> {
         &mut self.durable
     }
 
-    /// What the state will be once everything submitted is durable. Reading this for the wire is the
-    /// planted bug `send-before-sync`.
+    /// What the state will be once everything submitted is durable. Reading this for the wire is
+    /// the planted bug `send-before-sync`.
     pub(crate) fn hoped_for(&self) -> S {
         let mut state = self.durable.clone();
         for (_, change) in &self.pending {
@@ -63,7 +63,8 @@ impl<S: State> Disk<S> {
         ticket
     }
 
-    /// The oldest change becomes durable. `None` when `ticket` is not the oldest: it died in a crash.
+    /// The oldest change becomes durable. `None` when `ticket` is not the oldest: it died in a
+    /// crash.
     pub(crate) fn commit(&mut self, ticket: Ticket) -> Option<(S::Change, S::Receipt)> {
         let (_, change) = self.pending.pop_front_if(|(oldest, _)| *oldest == ticket)?;
         let receipt = self.durable.apply(&change);

@@ -3,7 +3,8 @@
 //! A seed decides everything: the fleet, its work, the delays, and every fault. Real
 //! [`Session`](holdfast_link::Session)s talk to each other over a simulated network, with simulated
 //! disks that forget what was not synced, while a nemesis kills, cuts, freezes and starves them. An
-//! observer outside of the world judges it by the promises of `ARCHITECTURE.md`: one file each under
+//! observer outside of the world judges it by the promises of `ARCHITECTURE.md`: one file each
+//! under
 //! `checker/`.
 //!
 //! ```text

@@ -1,4 +1,5 @@
-//! I2, I4, I5, I6: every record that was written takes effect once, in order, and nothing else does.
+//! I2, I4, I5, I6: every record that was written takes effect once, in order, and nothing else
+//! does.
 
 use std::collections::BTreeMap;
 
