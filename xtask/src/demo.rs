@@ -74,7 +74,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let played = play(options, &programs, &restic, &folder, &interrupt);
     process::sweep(&folder);
     home.close().context("the demo's temporary folder could not be removed")?;
-    if played.is_ok() {
+    // Ctrl-C reaches the operator's commands too; what they said while dying is not the reason.
+    let played = played.or_else(|error| interrupt.check().and(Err(error)));
+    if played.is_ok() || interrupt.is_set() {
         println!("everything is stopped and removed");
     }
     played
@@ -131,6 +133,7 @@ fn enrol(fleet: &mut Fleet, host: &Host) -> Result<()> {
     fleet.add_host(host.name)?;
     let excludes: Vec<&str> = host.excludes.iter().map(String::as_str).collect();
     fleet.add_group(host.name, host.group, &[&host.source], &excludes)?;
+    fleet.operator.json(&["schedule", "set", host.name, host.group, "--cron", host.cron])?;
     println!("host       {:<9} enrolled; backs up {} ({})", host.name, host.group, host.what);
     Ok(())
 }

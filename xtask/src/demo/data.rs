@@ -19,6 +19,8 @@ const SEED: u64 = 0x5eed;
 pub(crate) struct Host {
     pub(crate) name: &'static str,
     pub(crate) group: &'static str,
+    /// When it is backed up without being told to.
+    pub(crate) cron: &'static str,
     pub(crate) what: String,
     pub(crate) source: PathBuf,
     pub(crate) excludes: Vec<String>,
@@ -38,6 +40,7 @@ fn checkout() -> Host {
     Host {
         name: "web-1",
         group: "checkout",
+        cron: "0 3 * * *",
         what: "this checkout".into(),
         proof: source.join("rust-toolchain.toml"),
         excludes: vec![
@@ -53,6 +56,7 @@ fn laptop(source: PathBuf) -> Host {
     Host {
         name: "laptop-1",
         group: "notes",
+        cron: "40 8-18 * * 1-5",
         what: format!("{SMALL_FILES} small files"),
         proof: source.join("123/note-12345.dat"),
         excludes: Vec::new(),
@@ -64,6 +68,7 @@ fn database(source: PathBuf, size: Size) -> Host {
     Host {
         name: "db-1",
         group: "tables",
+        cron: "30 */6 * * *",
         what: format!("{size}, random and sparse"),
         proof: source.join("reserve-1.dat"),
         excludes: Vec::new(),
