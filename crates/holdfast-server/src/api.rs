@@ -10,6 +10,7 @@
 //! ```
 
 mod enrol;
+mod evaluations;
 mod extract;
 mod groups;
 mod health;
@@ -98,6 +99,7 @@ pub fn router(state: AppState) -> Router {
 fn documented() -> OpenApiRouter<AppState> {
     let api = OpenApiRouter::new()
         .merge(enrol::router())
+        .merge(evaluations::router())
         .merge(groups::router())
         .merge(hosts::router())
         .merge(jobs::router())

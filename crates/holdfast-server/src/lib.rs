@@ -5,6 +5,7 @@
 //!   ├─ api ── people and scripts: routes, roles, problems, the live socket
 //!   │    ├─ hub ── agents: every live link, what must reach it, what it says about itself
 //!   │    └─ live ── the fleet in memory, fed by the bus; snapshots and updates for browsers
+//!   ├─ watch ── what was due and never came: silence becomes a fact on the server's own clock
 //!   └─ store ── the one truth: every change and the command it causes in one transaction
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod store;
 pub mod token;
 pub mod verdict;
 pub mod view;
+pub mod watch;
 
 pub use config::ServerConfig;
 pub use secret::SecretError;

@@ -178,6 +178,11 @@ impl Live {
         self.state().open_jobs_of(host).any(|job| !active.contains(&job))
     }
 
+    /// Records that a connected host still has to tell; `None` when it is not connected.
+    pub(crate) fn backlog(&self, host: HostId) -> Option<u64> {
+        self.state().presence.get(&host).map(|presence| presence.queue_depth)
+    }
+
     pub(crate) fn host_count(&self) -> usize {
         self.state().counts().0
     }

@@ -18,6 +18,7 @@ const RUN_SECONDS: &str = "holdfast_run_duration_seconds";
 const LINK_RECORDS: &str = "holdfast_link_records_total";
 const RECORDS_SET_ASIDE: &str = "holdfast_records_set_aside_total";
 const LOG_LINES_DROPPED: &str = "holdfast_log_lines_dropped_total";
+const RUNS_MISSED: &str = "holdfast_missed_runs_total";
 const HOST_UP: &str = "holdfast_host_up";
 const LAST_SUCCESS: &str = "holdfast_last_success_timestamp_seconds";
 const BUILD_INFO: &str = "holdfast_build_info";
@@ -69,6 +70,10 @@ pub(crate) fn run_ended(run: &Run) {
     if let Some(seconds) = run.seconds {
         histogram!(RUN_SECONDS, "operation" => operation).record(seconds);
     }
+}
+
+pub(crate) fn runs_missed(count: usize) {
+    counter!(RUNS_MISSED).increment(count as u64);
 }
 
 pub(crate) fn records_received(count: usize) {
@@ -125,6 +130,7 @@ fn describe() {
     describe_counter!(LINK_RECORDS, "Records that crossed links, by direction.");
     describe_counter!(RECORDS_SET_ASIDE, "Records of agents that could not be applied.");
     describe_counter!(LOG_LINES_DROPPED, "Log lines that were dropped because too many waited.");
+    describe_counter!(RUNS_MISSED, "Runs that were due and that nobody told of in time.");
     describe_gauge!(HOST_UP, "Whether the host's agent is connected.");
     describe_gauge!(LAST_SUCCESS, "When the group's last good backup ended.");
     describe_gauge!(BUILD_INFO, "The version that runs.");

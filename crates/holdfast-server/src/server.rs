@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -24,6 +25,7 @@ use crate::{
     live::Live,
     metrics,
     store::{Error, OpenError, Store},
+    watch::Watch,
 };
 
 /// Why a server could not start or go on.
@@ -115,7 +117,7 @@ pub async fn run(
     let hub = Hub::new(store.clone(), live.clone());
     let (listener, address) = listen(&config.listen).await?;
 
-    let helpers = Background::spawn(&live, &hub);
+    let helpers = Background::spawn(store.clone(), &live, &hub);
     let state = AppState { store: store.clone(), hub: hub.clone(), live, stop: stop.clone() };
     let front = accept::Front::spawn(listener, api::router(state));
     on_ready(address);
@@ -163,10 +165,11 @@ struct Background {
 }
 
 impl Background {
-    fn spawn(live: &Live, hub: &Hub) -> Self {
+    fn spawn(store: Store, live: &Live, hub: &Hub) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(live.clone().run(stop.clone()));
         tasks.spawn(hub.clone().run(stop.clone()));
+        tasks.spawn(Watch::new(store, live.clone(), Timestamp::now()).run(stop.clone()));
         tasks.spawn(metrics::run_upkeep(stop.clone()));
         Self { stop, tasks }
     }

@@ -15,6 +15,7 @@ mod apply;
 mod audit;
 mod enrolment;
 mod error;
+mod evaluation;
 mod group;
 mod host;
 mod inbox;
@@ -47,6 +48,7 @@ use crate::{bus::Bus, secret::Sealer};
 
 pub use enrolment::{Enrolled, Enrolment, NewHost};
 pub use error::{Error, OpenError};
+pub use evaluation::EvaluationFilter;
 pub use group::NewGroup;
 pub use host::HostRow;
 pub use inbox::HostStore;
@@ -57,6 +59,7 @@ pub use schedule::NewSchedule;
 pub use session::{Opened, Refusal};
 pub use token::{ApiToken, NewApiToken};
 
+pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
 pub(crate) use log::LOG_LIFE;

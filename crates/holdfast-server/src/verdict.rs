@@ -1,7 +1,7 @@
 //! Who is protected: a pure judgement of facts, each with its age.
 //!
 //! ```text
-//! facts (what the agent claimed, what the repository was seen to hold, what was due, who is silent)
+//! facts (what was claimed, what the repository was seen to hold, what was due, who is silent)
 //!   └─ judge ── Verdict: a standing, the reasons for it, and when time alone will change it
 //! ```
 //!
@@ -242,6 +242,9 @@ fn never(facts: &Facts, belief: Belief, reasons: &mut Vec<Reason>) -> Standing {
     Standing::Never
 }
 
+/// How long restic's short ids are.
+const SHORT_ID: usize = 8;
+
 /// Whether the repository bears out what the newest run claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Belief {
@@ -257,10 +260,11 @@ enum Belief {
 
 fn belief(facts: &Facts) -> Belief {
     let Some(claim) = &facts.claim else { return Belief::Seen };
-    // Old versions of restic tell only the beginning of the id. A newer snapshot of the group proves
-    // as much as the claimed one.
+    // Old versions of restic tell only the beginning of the id; one shorter than theirs says
+    // nothing. A newer snapshot of the group proves as much as the claimed one.
     let confirmed = facts.seen.as_ref().is_some_and(|seen| {
-        seen.snapshot_id.starts_with(&claim.snapshot_id) || seen.taken_at >= claim.began_at
+        let same = seen.snapshot_id.starts_with(&claim.snapshot_id);
+        (same && claim.snapshot_id.len() >= SHORT_ID) || seen.taken_at >= claim.began_at
     });
     if confirmed {
         Belief::Seen

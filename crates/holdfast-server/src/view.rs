@@ -18,7 +18,10 @@ use utoipa::ToSchema;
 
 pub use calendar::{Calendar, CalendarError};
 
-use crate::verdict::Verdict;
+use crate::{
+    verdict::Verdict,
+    watch::{Outcome, Reason},
+};
 
 /// A protected machine.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -294,6 +297,37 @@ pub enum JobStatus {
 pub enum JobOperation {
     /// `restic backup`.
     Backup,
+}
+
+/// A run that was due, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Evaluation)]
+pub struct EvaluationView {
+    /// The schedule.
+    #[schema(value_type = Uuid)]
+    pub schedule_id: ScheduleId,
+    /// The source group.
+    pub group: String,
+    /// When it was due.
+    pub due_at: Timestamp,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it did not run when it was due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// That, in one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The job that ran for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub job_id: Option<JobId>,
+    /// When this was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
 }
 
 /// How far a job is.

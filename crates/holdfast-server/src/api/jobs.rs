@@ -236,7 +236,7 @@ fn status(word: &str) -> Result<Status, Problem> {
     })
 }
 
-fn limit(limit: u32, max: u32) -> Result<u32, Problem> {
+pub(super) fn limit(limit: u32, max: u32) -> Result<u32, Problem> {
     if (1..=max).contains(&limit) {
         return Ok(limit);
     }

@@ -86,7 +86,9 @@ pub(super) async fn apply(
         Message::JobStarted(body) => job_started(connection, host, &body, effects).await,
         Message::JobState(body) => job_state(connection, host, &body, effects).await,
         Message::JobFinished(body) => job_finished(connection, host, &body, effects).await,
-        Message::ScheduleFire(body) => schedule_fire(connection, host, &body, effects).await,
+        Message::ScheduleFire(body) => {
+            schedule_fire(connection, host, &body, record.ts, effects).await
+        }
         Message::RepoStats(body) => repo_stats(connection, host, &body).await,
         Message::SnapshotsReport(body) => {
             snapshots::apply(connection, host, &body).await?;
@@ -161,6 +163,28 @@ async fn known(
     }))
 }
 
+/// As [`known`], for a word of the agent that its job has run. The server took a job for missed that
+/// nobody told of in time: from here on it is as if it had not.
+async fn told(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    job: JobId,
+) -> Result<Option<Known>, ApplyError> {
+    let Some(known) = known(&mut *connection, host, job).await? else { return Ok(None) };
+    if known.status != Status::Missed {
+        return Ok(Some(known));
+    }
+    sqlx::query(
+        "UPDATE jobs SET status = 'queued', accepted_at = $2, finished_at = NULL, ended_at = NULL,
+             error_code = NULL, error_message = NULL, error_action = NULL WHERE id = $1",
+    )
+    .bind(job.to_string())
+    .bind(Timestamp::now().as_millisecond())
+    .execute(connection)
+    .await?;
+    Ok(Some(Known { status: Status::Queued, ..known }))
+}
+
 async fn command_result(
     connection: &mut SqliteConnection,
     host: HostId,
@@ -216,7 +240,7 @@ async fn job_started(
     body: &job::Started,
     effects: &mut Effects,
 ) -> Applied {
-    let job = known(connection, host, body.job_id).await?;
+    let job = told(connection, host, body.job_id).await?;
     if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
         return Ok(());
     }
@@ -265,7 +289,7 @@ async fn job_finished(
     if !body.status.is_terminal() {
         return Err(ApplyError::Poison(format!("`{}` is not an end", body.status.as_str())));
     }
-    let job = known(connection, host, body.job_id).await?;
+    let job = told(connection, host, body.job_id).await?;
     if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
         return Ok(());
     }
@@ -291,11 +315,12 @@ async fn schedule_fire(
     connection: &mut SqliteConnection,
     host: HostId,
     body: &schedule::Fire,
+    fired_at: Timestamp,
     effects: &mut Effects,
 ) -> Applied {
     let group = schedules::group_of(connection, host, body.schedule_id).await?;
     for job in body.job_ids.iter().take(FIRED_MAX) {
-        if known(connection, host, *job).await?.is_none() {
+        if told(connection, host, *job).await?.is_none() {
             let own = Own {
                 job: *job,
                 operation: Operation::Backup,
@@ -305,6 +330,11 @@ async fn schedule_fire(
             };
             insert_own(connection, host, &own).await?;
         }
+        sqlx::query("UPDATE jobs SET fired_at = $2 WHERE id = $1 AND fired_at IS NULL")
+            .bind(job.to_string())
+            .bind(fired_at.as_millisecond())
+            .execute(&mut *connection)
+            .await?;
         effects.touch(host, *job);
     }
     Ok(())

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, audit, host,
+    Error, Store, audit, evaluation, host,
     row::{Columns, int, json},
 };
 
@@ -90,6 +90,9 @@ impl Store {
         if removed == 0 {
             return Err(not_found(name));
         }
+        evaluation::close_form(&mut tx, host, name, Timestamp::now())
+            .await
+            .map_err(Error::database(PHASE))?;
         finish(&mut tx, actor, "group.remove", host, name).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);

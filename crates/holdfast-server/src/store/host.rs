@@ -4,7 +4,7 @@ use holdfast_protocol::{HostId, Incarnation, JobId};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Error, Store, audit, job, row::Columns};
+use super::{Error, Store, audit, evaluation, job, row::Columns};
 
 /// What is stored about a host.
 #[derive(Debug, Clone)]
@@ -205,6 +205,7 @@ async fn remove(
     ] {
         sqlx::query(statement).bind(host.to_string()).execute(&mut *connection).await?;
     }
+    evaluation::close_forms_of(&mut *connection, host, now).await?;
     let jobs = job::end_open(&mut *connection, host, &job::HOST_REMOVED, now).await?;
     audit::note(connection, actor, "host.remove", &name).await?;
     Ok(Some(jobs))

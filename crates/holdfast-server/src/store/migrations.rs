@@ -12,6 +12,7 @@ use super::OpenError;
 const STEPS: &[(i64, &str, &str)] = &[
     (1, "fleet", include_str!("../../migrations/0001_fleet.sql")),
     (2, "verdict", include_str!("../../migrations/0002_verdict.sql")),
+    (3, "evaluations", include_str!("../../migrations/0003_evaluations.sql")),
 ];
 
 /// Brings the database up to date.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Error, Store, group, row::Columns};
+use super::{Error, Store, evaluation, group, row::Columns};
 
 /// A schedule to be set. It has been checked with [`Calendar`](crate::view::Calendar).
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         found.ok_or_else(|| group::not_found(group))?;
-        upsert(&mut tx, host, group, schedule).await.map_err(Error::database(PHASE))?;
+        replace(&mut tx, host, group, schedule).await.map_err(Error::database(PHASE))?;
         group::finish(&mut tx, actor, "schedule.set", host, group)
             .await
             .map_err(Error::database(PHASE))?;
@@ -67,6 +67,9 @@ impl Store {
         if removed == 0 {
             return Err(Error::ScheduleNotFound { group: group.to_owned() });
         }
+        evaluation::close_form(&mut tx, host, group, Timestamp::now())
+            .await
+            .map_err(Error::database(PHASE))?;
         group::finish(&mut tx, actor, "schedule.remove", host, group)
             .await
             .map_err(Error::database(PHASE))?;
@@ -104,11 +107,39 @@ pub(super) async fn group_of(
         .await
 }
 
+/// Puts a schedule in force. One that says the same as the one before goes on as if nothing was.
+async fn replace(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    group: &str,
+    schedule: &NewSchedule,
+) -> Result<(), sqlx::Error> {
+    let same: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM schedules WHERE host_id = $1 AND group_name = $2 AND cron = $3
+             AND time_zone = $4 AND enabled = $5",
+    )
+    .bind(host.to_string())
+    .bind(group)
+    .bind(&schedule.cron)
+    .bind(&schedule.time_zone)
+    .bind(schedule.enabled)
+    .fetch_optional(&mut *connection)
+    .await?;
+    if same.is_some() {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    upsert(&mut *connection, host, group, schedule, now).await?;
+    evaluation::close_form(&mut *connection, host, group, now).await?;
+    evaluation::open_form(connection, host, group, now).await
+}
+
 async fn upsert(
     connection: &mut SqliteConnection,
     host: HostId,
     group: &str,
     schedule: &NewSchedule,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO schedules
@@ -124,7 +155,7 @@ async fn upsert(
     .bind(&schedule.cron)
     .bind(&schedule.time_zone)
     .bind(schedule.enabled)
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(())

@@ -24,13 +24,13 @@ fn well() -> Facts {
         },
         last: Some(Ended { status: Status::Succeeded, error: None }),
         claim: Some(Claim {
-            snapshot_id: "abc123".to_owned(),
+            snapshot_id: "abc12345".to_owned(),
             began_at: at(&format!("{night}01Z")),
             finished_at: at(&format!("{night}40Z")),
             ended_at: at(&format!("{night}41Z")),
         }),
         seen: Some(Seen {
-            snapshot_id: "abc123ff".to_owned(),
+            snapshot_id: "abc12345ff".to_owned(),
             taken_at: at(&format!("{night}02Z")),
             first_seen_at: at(&format!("{night}45Z")),
         }),
@@ -74,6 +74,7 @@ fn every_misfortune_is_judged_as_the_table_says() {
         ("claimed a minute ago", claimed_now, Standing::AtRisk, vec![Cause::SnapshotUnseen]),
         ("claimed a minute ago, older is there", claimed_again, Standing::Protected, vec![]),
         ("never listed", never_listed, Standing::Never, vec![Cause::SnapshotUnseen]),
+        ("claimed an id of two letters", short_id, Standing::AtRisk, lie()),
         ("a newer snapshot was seen", newer_seen, Standing::Protected, vec![]),
         ("too old", too_old, Standing::Stale, vec![Cause::Stale]),
         (
@@ -167,6 +168,11 @@ fn claim_at(facts: &mut Facts, time: &str) {
 
 fn never_listed(facts: &mut Facts) {
     (facts.seen, facts.listed_at) = (None, None);
+}
+
+fn short_id(facts: &mut Facts) {
+    facts.claim.as_mut().unwrap().snapshot_id = "0l".to_owned();
+    facts.seen = Some(yesterday());
 }
 
 fn newer_seen(facts: &mut Facts) {

@@ -168,6 +168,18 @@ async fn a_host_is_shown_with_its_verdict_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn evaluations_are_asked_for_within_limits() {
+    let server = Server::with_group().await;
+    let none = server.get("/hosts/web-1/evaluations?group=etc&limit=10").await.expect(200);
+    assert_eq!(none, json!({"evaluations": []}));
+    let path = "/hosts/web-1/evaluations?limit=0";
+    server.get(path).await.expect_problem(400, "invalid_limit");
+    let path = "/hosts/web-1/evaluations?before=yesterday";
+    server.get(path).await.expect_problem(400, "invalid_query");
+    server.get("/hosts/web-2/evaluations").await.expect_problem(404, "host_not_found");
+}
+
+#[tokio::test]
 async fn the_overview_counts_the_fleet() {
     let server = Server::with_group().await;
     let overview = server.get("/overview").await.expect(200);

@@ -9,3 +9,4 @@ mod link;
 mod live;
 mod reports;
 mod serving;
+mod watch;
