@@ -146,6 +146,8 @@ pub(crate) enum Command {
     Resume(JobId),
     /// List a host's snapshots, the newest first.
     Snapshots(HostName),
+    /// Tell why a source group is protected or not, and what became of its due backups.
+    Why(GroupName),
 }
 
 /// `holdfast server`.

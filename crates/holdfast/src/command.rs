@@ -12,6 +12,7 @@ mod schedule;
 mod server;
 mod snapshots;
 mod token;
+mod why;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,7 @@ impl Operator {
             Command::Schedule(command) => schedule::run(self, &command).await?,
             Command::Server(_) | Command::Token(_) => unreachable!("handled without a server"),
             Command::Snapshots(host) => snapshots::list(self, &host.host).await?,
+            Command::Why(group) => why::tell(self, &group).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

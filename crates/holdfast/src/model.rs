@@ -113,6 +113,24 @@ impl Schedule {
     }
 }
 
+/// A run that was due, and what became of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Evaluation {
+    pub(crate) due_at: Option<Timestamp>,
+    pub(crate) outcome: String,
+    pub(crate) message: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) job_id: Option<String>,
+}
+
+/// `GET /hosts/{host}/evaluations`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Evaluations {
+    pub(crate) evaluations: Vec<Evaluation>,
+}
+
 /// A repository.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -134,10 +134,11 @@ impl Look {
 /// How a job's, host's or verdict's word is meant.
 pub(crate) fn tone_of(state: &str) -> Tone {
     match state {
-        "succeeded" | "online" | "protected" => Tone::Good,
-        "partial" | "missed" | "paused" | "pending" | "interrupted" | "at_risk" => Tone::Warning,
+        "succeeded" | "online" | "protected" | "fired" => Tone::Good,
+        "partial" | "missed" | "paused" | "pending" | "interrupted" | "at_risk" | "caught_up"
+        | "refused" => Tone::Warning,
         "failed" | "offline" | "stale" | "never" => Tone::Bad,
-        "cancelled" | "queued" => Tone::Quiet,
+        "cancelled" | "queued" | "skipped" => Tone::Quiet,
         _ => Tone::Plain,
     }
 }

@@ -144,6 +144,11 @@ fn a_fleet_is_set_up_and_a_job_ordered() {
     let told = finish(command, "").expect(0).stdout;
     assert!(told.contains("At 02:30"), "{told}");
 
+    let why = server.run("why web-1 etc").expect(0).stdout;
+    assert!(why.contains("Next backup:") && why.contains("No agent has enrolled"), "{why}");
+    assert!(why.ends_with("Nothing has been due so far.\n"), "{why}");
+    server.run("why web-1 ect").expect_error("`ect`", "Did you mean `etc`?");
+
     let run: Value = server.run("run web-1 --group etc --json").expect_json();
     let id = run["job_id"].as_str().unwrap();
     let job: Value = server.run(&format!("job {id} --json")).expect_json();

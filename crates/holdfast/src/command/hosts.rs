@@ -118,7 +118,7 @@ fn standing(verdict: &Verdict) -> Cell {
 }
 
 /// Why it is not protected, a reason and its advice each.
-fn reasons(verdict: &Verdict) -> String {
+pub(super) fn reasons(verdict: &Verdict) -> String {
     let mut text = String::new();
     for reason in &verdict.reasons {
         let group = reason.group.as_ref().map(|group| format!("{group}: ")).unwrap_or_default();
@@ -161,7 +161,7 @@ fn facts(host: &Host, look: &Look) -> String {
     text
 }
 
-fn protection(verdict: &Verdict, look: &Look) -> String {
+pub(super) fn protection(verdict: &Verdict, look: &Look) -> String {
     let word = verdict.standing.replace('_', " ");
     match verdict.restorable_at {
         Some(at) => format!("{word}, can be restored as of {}", look.when(at)),
