@@ -7,10 +7,12 @@
 //! * [`Message`] is the closed set of things that can be said; [`Message::decode`] and
 //!   [`Message::encode`] go between the two.
 //! * [`Class`] says what the link owes a message: a record is never lost, progress is conflated.
+//! * [`dialect`] holds the words of other systems, as codecs and nothing else.
 //! * [`message::link`] holds the words of the conversation itself (hello, welcome, reject, …).
 //!
 //! The wire is specified in `PROTOCOL.md` at the root of the repository.
 
+pub mod dialect;
 mod envelope;
 mod id;
 pub mod message;

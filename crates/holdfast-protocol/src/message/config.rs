@@ -67,7 +67,7 @@ pub struct Applied {
 
 /// Text that must never be printed. `Debug` and `Display` show a placeholder; the wire and the
 /// store see the text.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
