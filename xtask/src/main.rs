@@ -2,6 +2,7 @@
 //!
 //! Nothing here is needed at run time, and nothing here is part of the product.
 
+mod bench;
 mod command;
 mod demo;
 mod interrupt;
@@ -35,6 +36,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Measures what Holdfast costs, beside floors in the same run
+    Bench(bench::Options),
     /// Starts a whole fleet on this machine, backs it up for real, and cleans up after itself
     Demo(demo::Options),
     /// Checks everything: format, lints, tests, the web page, real restic, a real browser
@@ -54,6 +57,7 @@ impl Chore {
 
     fn run(self) -> Result<()> {
         match self {
+            Self::Bench(options) => bench::run(&options),
             Self::Demo(options) => demo::run(&options),
             Self::Test(options) => test::run(&options),
             Self::Tidy => tidy::run(),

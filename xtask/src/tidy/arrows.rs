@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Finding;
 
 /// Each crate of the workspace, and which others of it it may use (in its tests, too).
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("holdfast-protocol", &[]),
     ("holdfast-link", &["holdfast-protocol"]),
     ("holdfast-sim", &["holdfast-link", "holdfast-protocol"]),
@@ -26,6 +26,17 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     // They see the programs from outside, as a person does.
     ("holdfast-e2e", &[]),
+    // It takes the pieces of the product apart, to measure each.
+    (
+        "holdfast-bench",
+        &[
+            "holdfast-agent",
+            "holdfast-e2e",
+            "holdfast-link",
+            "holdfast-protocol",
+            "holdfast-server",
+        ],
+    ),
     ("xtask", &["holdfast-e2e"]),
 ];
 
