@@ -5,10 +5,13 @@
 //!   └─ guard (who asks, and may they?)
 //!        ├─ /api/v1/…   documented routes, one module per noun
 //!        ├─ /api/v1/{live, agent/connect}, /connect   WebSockets
+//!        ├─ /api/v1/agent/exchange   the link where no WebSocket passes
 //!        ├─ /healthz, /metrics
 //!        └─ everything else: the dashboard
 //! ```
 
+mod agent_link;
+mod alerts;
 mod enrol;
 mod evaluations;
 mod extract;
@@ -24,6 +27,7 @@ pub(crate) mod problem;
 mod repositories;
 mod schedules;
 mod sign_in;
+mod silences;
 mod snapshots;
 mod validate;
 
@@ -34,7 +38,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get},
 };
-use holdfast_protocol::CONNECT_PATH;
+use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -60,9 +64,6 @@ const LIVE_PATH: &str = "/api/v1/live";
 /// The API document.
 const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
 
-/// A short form of [`CONNECT_PATH`], for agents of other systems.
-const CONNECT_PATH_SHORT: &str = "/connect";
-
 /// What the routes work with. A clone is another handle to the same.
 #[derive(Clone)]
 pub struct AppState {
@@ -84,8 +85,7 @@ pub fn router(state: AppState) -> Router {
     let router = router
         .route(DOCUMENT_PATH, get(async move || json(text)))
         .route(LIVE_PATH, any(live::open))
-        .route(CONNECT_PATH, any(enrol::connect))
-        .route(CONNECT_PATH_SHORT, any(enrol::connect))
+        .merge(agent_link::router())
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::prometheus))
         .method_not_allowed_fallback(async || embed::wrong_method())
@@ -98,6 +98,7 @@ pub fn router(state: AppState) -> Router {
 /// The routes of the API document.
 fn documented() -> OpenApiRouter<AppState> {
     let api = OpenApiRouter::new()
+        .merge(alerts::router())
         .merge(enrol::router())
         .merge(evaluations::router())
         .merge(groups::router())
@@ -107,6 +108,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(repositories::router())
         .merge(schedules::router())
         .merge(sign_in::router())
+        .merge(silences::router())
         .merge(snapshots::router());
     // Nested before it is split, so that the document has the whole paths too.
     OpenApiRouter::with_openapi(openapi::document()).nest(BASE, api)
@@ -118,9 +120,10 @@ fn table(document: &OpenApi) -> Table {
     for path in [DOCUMENT_PATH, "/healthz", "/metrics"] {
         table.insert(Method::GET, path, Access::Public);
     }
-    for path in [CONNECT_PATH, CONNECT_PATH_SHORT] {
+    for path in [CONNECT_PATH, agent_link::CONNECT_PATH_SHORT] {
         table.insert(Method::GET, path, Access::Agent);
     }
+    table.insert(Method::POST, EXCHANGE_PATH, Access::Agent);
     table.insert(Method::GET, LIVE_PATH, Access::Role(Role::Viewer));
     table
 }

@@ -16,7 +16,10 @@ mod registry;
 use std::{sync::Arc, time::Duration};
 
 use axum::extract::ws::WebSocket;
-use holdfast_link::{CloseReason, ServeConfig, Unsequenced};
+use holdfast_link::{
+    CloseReason, ExchangeError, Exchanges, ServeConfig, Unsequenced,
+    transport::{Transport, accepted::Accepted},
+};
 use holdfast_protocol::{HostId, JobId, Message};
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +43,7 @@ struct Inner {
     store: Store,
     live: Live,
     registry: Registry,
+    exchanges: Exchanges,
     config: ServeConfig,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -59,6 +63,7 @@ impl Hub {
             store,
             live,
             registry: Registry::default(),
+            exchanges: Exchanges::default(),
             config: ServeConfig::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -86,11 +91,28 @@ impl Hub {
 
     /// Serves the link of `host` on a socket whose agent token has been checked, until it ends.
     pub async fn serve(&self, host: HostId, socket: WebSocket) {
+        self.serve_over(host, Box::new(Accepted::new(socket))).await;
+    }
+
+    /// Answers one exchange of `host`, whose agent token has been checked: its link where no
+    /// WebSocket passes.
+    ///
+    /// # Errors
+    /// As [`Exchanges::answer`].
+    pub async fn exchange(&self, host: HostId, body: &[u8]) -> Result<Vec<u8>, ExchangeError> {
+        let open = |transport| {
+            let hub = self.clone();
+            tokio::spawn(async move { hub.serve_over(host, Box::new(transport)).await });
+        };
+        self.inner.exchanges.answer(host.as_uuid(), body, open).await
+    }
+
+    async fn serve_over(&self, host: HostId, transport: Box<dyn Transport>) {
         let gate = HostGate::new(self.clone(), host);
-        let stop = self.inner.stop.child_token();
-        let serve = holdfast_link::accept(socket, &gate, &self.inner.config, stop);
+        let (road, stop) = (transport.kind(), self.inner.stop.child_token());
+        let serve = holdfast_link::server::serve(transport, &gate, &self.inner.config, stop);
         let ended = self.inner.tasks.track_future(serve).await;
-        tracing::info!(%host, reason = %ended, "link ended");
+        tracing::info!(%host, ?road, reason = %ended, "link ended");
     }
 
     /// Adds a host and mints its enrolment token.

@@ -5,6 +5,7 @@
 //!   ├─ api ── people and scripts: routes, roles, problems, the live socket
 //!   │    ├─ hub ── agents: every live link, what must reach it, what it says about itself
 //!   │    └─ live ── the fleet in memory, fed by the bus; snapshots and updates for browsers
+//!   ├─ alarm ── who must know: alerts that are opened once and resolved by themselves
 //!   ├─ watch ── what was due and never came: silence becomes a fact on the server's own clock
 //!   └─ store ── the one truth: every change and the command it causes in one transaction
 //! ```
@@ -13,6 +14,7 @@
 //! the bus, and from the bus to whoever shows it. Nothing in memory is needed to be right again after
 //! a crash: agents come back, and the store knows where each stream stood.
 
+pub mod alert;
 pub mod api;
 pub mod auth;
 mod bus;

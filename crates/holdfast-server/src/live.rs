@@ -68,12 +68,14 @@ impl Live {
         let hosts = build::hosts(&live, None).await?;
         build::note_successes(&live).await?;
         let jobs = live.store().recent_jobs(ENDED_JOBS).await?;
+        let alerts = live.store().active_alerts(Timestamp::now()).await?;
         let mut state = live.state();
         hosts.into_iter().for_each(|host| drop(state.set_host(host)));
         for row in jobs {
             let view = state.job_view(row);
             drop(state.set_job(view));
         }
+        alerts.into_iter().for_each(|alert| drop(state.set_alert(alert)));
         drop(state);
         Ok(live)
     }
@@ -146,6 +148,30 @@ impl Live {
     /// [`Error::Database`].
     pub async fn overview(&self) -> Result<Overview, Error> {
         build::overview(self).await
+    }
+
+    /// All hosts as people see them right now.
+    pub(crate) fn hosts_now(&self) -> Vec<HostView> {
+        self.state().hosts()
+    }
+
+    /// Shows the alerts as they are at `now`.
+    pub(crate) async fn refresh_alerts(&self, now: Timestamp) -> Result<(), Error> {
+        let active = self.store().active_alerts(now).await?;
+        let gone = {
+            let ids = active.iter().map(|alert| alert.id).collect();
+            self.state().alert_ids().difference(&ids).copied().collect::<Vec<_>>()
+        };
+        let mut changed = active;
+        for id in gone {
+            changed.push(self.store().alert(id, now).await?);
+        }
+        let mut state = self.state();
+        for alert in changed {
+            let update = state.set_alert(alert);
+            self.publish(update);
+        }
+        Ok(())
     }
 
     /// Notes that a host's agent has connected.

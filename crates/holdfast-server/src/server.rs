@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    alert::Alarm,
     api::{self, AppState},
     config::ServerConfig,
     hub::Hub,
@@ -169,7 +170,9 @@ impl Background {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(live.clone().run(stop.clone()));
         tasks.spawn(hub.clone().run(stop.clone()));
-        tasks.spawn(Watch::new(store, live.clone(), Timestamp::now()).run(stop.clone()));
+        let now = Timestamp::now();
+        tasks.spawn(Alarm::new(store.clone(), live.clone(), now).run(stop.clone()));
+        tasks.spawn(Watch::new(store, live.clone(), now).run(stop.clone()));
         tasks.spawn(metrics::run_upkeep(stop.clone()));
         Self { stop, tasks }
     }

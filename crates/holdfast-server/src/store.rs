@@ -11,6 +11,7 @@
 //! The SQL keeps to what SQLite and PostgreSQL share: numbered parameters, `ON CONFLICT`,
 //! `RETURNING`, ids as text and times as milliseconds.
 
+mod alert;
 mod apply;
 mod audit;
 mod enrolment;
@@ -27,6 +28,7 @@ mod repository;
 mod row;
 mod schedule;
 mod session;
+mod silence;
 mod snapshot;
 mod token;
 mod writer;
@@ -46,6 +48,7 @@ use sqlx::{
 
 use crate::{bus::Bus, secret::Sealer};
 
+pub use alert::AlertFilter;
 pub use enrolment::{Enrolled, Enrolment, NewHost};
 pub use error::{Error, OpenError};
 pub use evaluation::EvaluationFilter;
@@ -57,6 +60,7 @@ pub use outbox::COMMANDS_MAX;
 pub use repository::NewRepository;
 pub use schedule::NewSchedule;
 pub use session::{Opened, Refusal};
+pub use silence::NewSilence;
 pub use token::{ApiToken, NewApiToken};
 
 pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};

@@ -10,11 +10,15 @@
 
 mod reason;
 
-use holdfast_protocol::message::job::{JobError, Status};
+use holdfast_protocol::{
+    JobId,
+    message::job::{JobError, Status},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(crate) use reason::moment;
 pub use reason::{Cause, Reason};
 
 /// How late a planned run may begin before it counts as overdue.
@@ -121,6 +125,10 @@ pub enum Plan {
 /// A run that ended.
 #[derive(Debug, Clone)]
 pub struct Ended {
+    /// Which.
+    pub job_id: JobId,
+    /// When the server learned of it, by its own clock.
+    pub ended_at: Timestamp,
     /// How.
     pub status: Status,
     /// Why it was not good.
@@ -212,10 +220,10 @@ fn freshness(
     reasons: &mut Vec<Reason>,
 ) -> Standing {
     let belief = belief(facts);
-    match belief {
-        Belief::Seen | Belief::Waiting => {}
-        Belief::Unseen => reasons.push(reason::unseen()),
-        Belief::Missing => reasons.push(reason::missing()),
+    match (belief, &facts.claim) {
+        (Belief::Unseen, Some(claim)) => reasons.push(reason::unseen(claim)),
+        (Belief::Missing, Some(claim)) => reasons.push(reason::missing(claim)),
+        (Belief::Seen | Belief::Waiting | Belief::Unseen | Belief::Missing, _) => {}
     }
     let Some(restorable_at) = restorable_at else {
         return never(facts, belief, reasons);
@@ -232,8 +240,8 @@ fn never(facts: &Facts, belief: Belief, reasons: &mut Vec<Reason>) -> Standing {
         reasons.insert(0, reason::not_enrolled());
         return Standing::Never;
     }
-    if facts.claim.is_some() && belief == Belief::Waiting {
-        reasons.push(reason::unseen());
+    if let Some(claim) = facts.claim.as_ref().filter(|_| belief == Belief::Waiting) {
+        reasons.push(reason::unseen(claim));
         return Standing::AtRisk;
     }
     if facts.claim.is_none() {
@@ -281,10 +289,10 @@ fn belief(facts: &Facts) -> Belief {
 fn outcome(facts: &Facts) -> Option<Reason> {
     let last = facts.last.as_ref()?;
     match last.status {
-        Status::Failed => Some(reason::failed(last.error.as_ref())),
-        Status::Interrupted => Some(reason::interrupted(last.error.as_ref())),
-        Status::Missed => Some(reason::missed()),
-        Status::Partial => Some(reason::partial()),
+        Status::Failed => Some(reason::failed(last)),
+        Status::Interrupted => Some(reason::interrupted(last)),
+        Status::Missed => Some(reason::missed(last)),
+        Status::Partial => Some(reason::partial(last)),
         Status::Queued
         | Status::Running
         | Status::Paused

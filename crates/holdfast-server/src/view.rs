@@ -3,6 +3,7 @@
 //! Views are built from the store and from what is known in memory about live links; nothing here
 //! is ever written.
 
+mod alert;
 mod calendar;
 
 use holdfast_protocol::{
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
 
 use crate::{

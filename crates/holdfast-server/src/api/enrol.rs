@@ -1,11 +1,6 @@
-//! What agents ask over HTTP: to be enrolled, and to open the link.
+//! What agents ask over HTTP before there is a link: to be enrolled.
 
-use axum::{
-    Extension, Json,
-    extract::{State, ws::WebSocketUpgrade},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use holdfast_protocol::{CONNECT_PATH, HostId, Incarnation, message::config::Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,11 +11,7 @@ use super::{
     extract::Body,
     problem::{Problem, ProblemBody},
 };
-use crate::{
-    auth::{Access, guard::AgentOf},
-    openapi,
-    store::Enrolment,
-};
+use crate::{auth::Access, openapi, store::Enrolment};
 
 /// The longest fact an agent may tell about its machine, in bytes.
 const FACT_LENGTH_MAX: usize = 255;
@@ -93,16 +84,6 @@ async fn enrol(
         connect_path: CONNECT_PATH,
     };
     Ok((StatusCode::CREATED, Json(answer)))
-}
-
-/// Opens the link. The guard has found out whose agent it is.
-pub(super) async fn connect(
-    State(state): State<AppState>,
-    Extension(AgentOf(host)): Extension<AgentOf>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    holdfast_link::configure(upgrade)
-        .on_upgrade(async move |socket| state.hub.serve(host, socket).await)
 }
 
 /// A machine's word about itself: bounded and without control characters.

@@ -112,13 +112,16 @@ fn status_of(error: &Error) -> StatusCode {
         Error::HostExists { .. }
         | Error::RepositoryExists { .. }
         | Error::GroupExists { .. }
+        | Error::AlertResolved
         | Error::JobEnded { .. }
         | Error::TokenExists { .. } => StatusCode::CONFLICT,
-        Error::HostNotFound { .. }
+        Error::AlertNotFound { .. }
+        | Error::HostNotFound { .. }
         | Error::RepositoryNotFound { .. }
         | Error::GroupNotFound { .. }
         | Error::ScheduleNotFound { .. }
-        | Error::JobNotFound { .. } => StatusCode::NOT_FOUND,
+        | Error::JobNotFound { .. }
+        | Error::SilenceNotFound { .. } => StatusCode::NOT_FOUND,
         Error::EnrolmentTokenInvalid
         | Error::EnrolmentTokenUsed
         | Error::EnrolmentTokenExpired { .. } => StatusCode::UNAUTHORIZED,

@@ -36,7 +36,10 @@ impl HostGate {
             return Err(unsupported_version(hello.protocol_version));
         }
         let opened = self.hub.store().open_session(self.host, hello).await;
-        let opened = opened.map_err(|error| self.busy(&error))?.map_err(refused)?;
+        let opened = match opened.map_err(|error| self.busy(&error))? {
+            Ok(opened) => opened,
+            Err(refusal) => return Err(self.refuse(refusal).await),
+        };
         let (_, messages) =
             self.hub.store().config_messages(self.host).await.map_err(|error| self.busy(&error))?;
         Ok(self.admission(&opened, messages.iter().map(state).collect()))
@@ -55,6 +58,14 @@ impl HostGate {
             states,
             redial_spread: redial_spread(self.hub.live().host_count()),
         }
+    }
+
+    /// Turns an agent away. That it was here is written down: it may be a copy of the machine.
+    async fn refuse(&self, refusal: Refusal) -> Reject {
+        if let Err(error) = self.hub.store().note_refusal(self.host, refusal).await {
+            tracing::warn!(host = %self.host, %error, "a refused agent was not noted");
+        }
+        refused(refusal)
     }
 
     fn busy(&self, error: &Error) -> Reject {

@@ -10,12 +10,14 @@ use holdfast_protocol::{HostId, JobId, message::job::Status};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{ENDED_JOBS, Presence};
 use crate::{
+    alert::State as AlertState,
     metrics,
     store::JobRow,
-    view::{HostState, HostView, JobErrorView, JobView, ProgressView},
+    view::{AlertView, HostState, HostView, JobErrorView, JobView, ProgressView},
 };
 
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(super) struct State {
     rev: u64,
     hosts: BTreeMap<HostId, HostView>,
     jobs: BTreeMap<JobId, JobView>,
+    /// Those that are not resolved.
+    alerts: BTreeMap<Uuid, AlertView>,
     progress: BTreeMap<JobId, Shown>,
     snapshot: Option<Utf8Bytes>,
     pub(super) presence: BTreeMap<HostId, Presence>,
@@ -42,7 +46,14 @@ struct Shown {
 #[serde(tag = "kind")]
 enum Update<'a> {
     #[serde(rename = "snapshot")]
-    Snapshot { rev: u64, hosts: Vec<&'a HostView>, jobs: Vec<&'a JobView> },
+    Snapshot {
+        rev: u64,
+        hosts: Vec<&'a HostView>,
+        jobs: Vec<&'a JobView>,
+        alerts: Vec<&'a AlertView>,
+    },
+    #[serde(rename = "alert")]
+    Alert { rev: u64, alert: &'a AlertView },
     #[serde(rename = "host")]
     Host { rev: u64, host: &'a HostView },
     #[serde(rename = "host.removed")]
@@ -68,7 +79,9 @@ impl State {
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         let mut jobs: Vec<&JobView> = self.jobs.values().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
-        let text = Update::Snapshot { rev: self.rev, hosts, jobs }.text();
+        let mut alerts: Vec<&AlertView> = self.alerts.values().collect();
+        alerts.sort_by_key(|alert| std::cmp::Reverse((alert.severity, alert.first_seen_at)));
+        let text = Update::Snapshot { rev: self.rev, hosts, jobs, alerts }.text();
         self.snapshot = Some(text.clone());
         text
     }
@@ -90,6 +103,32 @@ impl State {
         metrics::host_up(&gone.name, false);
         let rev = self.next_rev();
         Some(Update::HostRemoved { rev, host_id: host }.text())
+    }
+
+    /// Puts an alert in, or takes it out when it is resolved; the update for the browsers, when it
+    /// differs from what they have.
+    pub(super) fn set_alert(&mut self, alert: AlertView) -> Option<Utf8Bytes> {
+        let over = alert.state == AlertState::Resolved;
+        let known = self.alerts.get(&alert.id);
+        if known == Some(&alert) || (over && known.is_none()) {
+            return None;
+        }
+        let rev = self.next_rev();
+        let text = Update::Alert { rev, alert: &alert }.text();
+        if over {
+            self.alerts.remove(&alert.id);
+        } else {
+            self.alerts.insert(alert.id, alert);
+        }
+        Some(text)
+    }
+
+    pub(super) fn alert_ids(&self) -> BTreeSet<Uuid> {
+        self.alerts.keys().copied().collect()
+    }
+
+    pub(super) fn hosts(&self) -> Vec<HostView> {
+        self.hosts.values().cloned().collect()
     }
 
     pub(super) fn set_job(&mut self, job: JobView) -> Option<Utf8Bytes> {

@@ -82,6 +82,21 @@ pub enum Error {
         /// How many.
         count: u64,
     },
+    /// No such alert.
+    #[error("there is no alert `{alert}`")]
+    AlertNotFound {
+        /// The id that was asked for.
+        alert: String,
+    },
+    /// The alert is over.
+    #[error("the alert is already resolved")]
+    AlertResolved,
+    /// No such silence.
+    #[error("there is no silence `{silence}`")]
+    SilenceNotFound {
+        /// The id that was asked for.
+        silence: String,
+    },
     /// An API token of that name exists.
     #[error("there is already a token named `{name}`")]
     TokenExists {
@@ -129,6 +144,9 @@ impl Error {
             Self::JobNotFound { .. } => "job_not_found",
             Self::JobEnded { .. } => "job_ended",
             Self::OutboxFull { .. } => "outbox_full",
+            Self::AlertNotFound { .. } => "alert_not_found",
+            Self::AlertResolved => "alert_resolved",
+            Self::SilenceNotFound { .. } => "silence_not_found",
             Self::TokenExists { .. } => "token_exists",
             Self::EnrolmentTokenInvalid => "enrolment_token_invalid",
             Self::EnrolmentTokenUsed => "enrolment_token_used",
@@ -160,6 +178,9 @@ impl Error {
             Self::OutboxFull { .. } => {
                 "Connect the host's agent so that it takes them, or cancel some of the jobs."
             }
+            Self::AlertNotFound { .. } => "List the alerts and use one of their ids.",
+            Self::AlertResolved => "Nothing needs to be done: the trouble is over.",
+            Self::SilenceNotFound { .. } => "List the silences and use one of their ids.",
             Self::TokenExists { .. } => "Choose another name for the token.",
             Self::EnrolmentTokenInvalid => {
                 "Copy the whole token again, or make a new one for the host."

@@ -13,6 +13,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "fleet", include_str!("../../migrations/0001_fleet.sql")),
     (2, "verdict", include_str!("../../migrations/0002_verdict.sql")),
     (3, "evaluations", include_str!("../../migrations/0003_evaluations.sql")),
+    (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
 ];
 
 /// Brings the database up to date.

@@ -3,10 +3,12 @@
 //! Times in the sentences are absolute: a sentence that counted minutes would be another one at
 //! every look.
 
-use holdfast_protocol::message::job::JobError;
+use holdfast_protocol::JobId;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::{Claim, Ended};
 
 /// One thing that keeps a source group or host from being protected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -17,6 +19,16 @@ pub struct Reason {
     /// The source group, in the verdict of a host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Since when, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The job that showed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub job_id: Option<JobId>,
+    /// That job's own error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
     /// One sentence for people.
     pub message: String,
     /// What to do about it.
@@ -61,7 +73,26 @@ pub enum Cause {
 }
 
 fn reason(code: Cause, message: impl Into<String>, action: impl Into<String>) -> Reason {
-    Reason { code, group: None, message: message.into(), action: action.into() }
+    Reason {
+        code,
+        group: None,
+        since: None,
+        job_id: None,
+        error_code: None,
+        message: message.into(),
+        action: action.into(),
+    }
+}
+
+impl Reason {
+    fn since(self, at: Timestamp) -> Self {
+        Self { since: Some(at), ..self }
+    }
+
+    fn of(self, run: &Ended) -> Self {
+        let error_code = run.error.as_ref().map(|error| error.code.clone());
+        Self { since: Some(run.ended_at), job_id: Some(run.job_id), error_code, ..self }
+    }
 }
 
 pub(super) fn paused(restorable_at: Option<Timestamp>) -> Reason {
@@ -99,21 +130,23 @@ pub(super) fn no_backup(running: bool) -> Reason {
     reason(Cause::NoBackup, "It has never been backed up.", "Back it up now.")
 }
 
-pub(super) fn unseen() -> Reason {
+pub(super) fn unseen(claim: &Claim) -> Reason {
     reason(
         Cause::SnapshotUnseen,
         "The last backup's snapshot has not yet been seen in the repository.",
         "Check that the host is online and can read the repository; its agent then lists it.",
     )
+    .since(claim.ended_at)
 }
 
-pub(super) fn missing() -> Reason {
+pub(super) fn missing(claim: &Claim) -> Reason {
     reason(
         Cause::SnapshotMissing,
         "The last backup says that it made a snapshot, but the repository does not hold it.",
         "Back it up again; if the snapshot is still missing, look at the job's log and check the \
          repository.",
     )
+    .since(claim.ended_at)
 }
 
 pub(super) fn stale(restorable_at: Timestamp, objective: SignedDuration) -> Reason {
@@ -126,36 +159,41 @@ pub(super) fn stale(restorable_at: Timestamp, objective: SignedDuration) -> Reas
         ),
         "See why no newer backup came, then back it up now.",
     )
+    .since(restorable_at.saturating_add(objective).unwrap_or(restorable_at))
 }
 
-pub(super) fn failed(error: Option<&JobError>) -> Reason {
-    ended(Cause::Failed, "The last backup failed", error, "Look at the job's log, then try again.")
+pub(super) fn failed(run: &Ended) -> Reason {
+    ended(Cause::Failed, "The last backup failed", run, "Look at the job's log, then try again.")
 }
 
-pub(super) fn interrupted(error: Option<&JobError>) -> Reason {
-    ended(Cause::Interrupted, "The last backup was cut off", error, "Back it up again.")
+pub(super) fn interrupted(run: &Ended) -> Reason {
+    ended(Cause::Interrupted, "The last backup was cut off", run, "Back it up again.")
 }
 
-fn ended(code: Cause, what: &str, error: Option<&JobError>, otherwise: &str) -> Reason {
-    let Some(error) = error else { return reason(code, format!("{what}."), otherwise) };
+fn ended(code: Cause, what: &str, run: &Ended, otherwise: &str) -> Reason {
+    let Some(error) = &run.error else {
+        return reason(code, format!("{what}."), otherwise).of(run);
+    };
     let action = if error.action.is_empty() { otherwise } else { &error.action };
-    reason(code, format!("{what}: {}", error.message), action)
+    reason(code, format!("{what}: {}", error.message), action).of(run)
 }
 
-pub(super) fn missed() -> Reason {
+pub(super) fn missed(run: &Ended) -> Reason {
     reason(
         Cause::Missed,
         "The last backup was due and never ran.",
         "Check that the machine is on and its agent runs; it makes up for the last missed backup.",
     )
+    .of(run)
 }
 
-pub(super) fn partial() -> Reason {
+pub(super) fn partial(run: &Ended) -> Reason {
     reason(
         Cause::Partial,
         "The last backup could not read all files.",
         "Look at the job's log for the files, and give the agent access or exclude them.",
     )
+    .of(run)
 }
 
 pub(super) fn overdue(due: Timestamp) -> Reason {
@@ -164,6 +202,7 @@ pub(super) fn overdue(due: Timestamp) -> Reason {
         format!("The backup that was due at {} has not begun.", moment(due)),
         "Check that the machine is on and its agent runs.",
     )
+    .since(due)
 }
 
 pub(super) fn endless(since: Timestamp) -> Reason {
@@ -172,6 +211,7 @@ pub(super) fn endless(since: Timestamp) -> Reason {
         format!("A backup has been running since {} and does not end.", moment(since)),
         "Look at the job's progress and log; cancel it if it hangs.",
     )
+    .since(since)
 }
 
 pub(super) fn offline(seen: Timestamp) -> Reason {
@@ -180,6 +220,7 @@ pub(super) fn offline(seen: Timestamp) -> Reason {
         format!("The host has not been heard since {}.", moment(seen)),
         "Start the machine or its agent, or remove the host if it is gone for good.",
     )
+    .since(seen)
 }
 
 pub(super) fn clock_off(offset_ms: i64) -> Reason {

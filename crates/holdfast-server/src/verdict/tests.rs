@@ -22,7 +22,7 @@ fn well() -> Facts {
             previous: Some(at("2026-11-21T03:00:00Z")),
             next: Some(at("2026-11-22T03:00:00Z")),
         },
-        last: Some(Ended { status: Status::Succeeded, error: None }),
+        last: Some(run(Status::Succeeded)),
         claim: Some(Claim {
             snapshot_id: "abc12345".to_owned(),
             began_at: at(&format!("{night}01Z")),
@@ -38,6 +38,11 @@ fn well() -> Facts {
         last_run_at: Some(at("2026-11-21T03:00:00Z")),
         running_since: None,
     }
+}
+
+fn run(status: Status) -> Ended {
+    let job_id = JobId::from_uuid(uuid::Uuid::from_u128(7));
+    Ended { job_id, ended_at: at("2026-11-21T03:00:41Z"), status, error: None }
 }
 
 fn changed(change: impl FnOnce(&mut Facts)) -> Verdict {
@@ -112,7 +117,7 @@ fn lie() -> Vec<Cause> {
 }
 
 fn end(facts: &mut Facts, status: Status) {
-    facts.last = Some(Ended { status, error: None });
+    facts.last = Some(run(status));
 }
 
 fn never_ran(facts: &mut Facts) {
@@ -239,10 +244,12 @@ fn a_failure_says_what_the_job_said() {
             message: "The disk is full.".to_owned(),
             action: "Make room.".to_owned(),
         };
-        facts.last = Some(Ended { status: Status::Failed, error: Some(error) });
+        facts.last = Some(Ended { error: Some(error), ..run(Status::Failed) });
     });
     assert_eq!(verdict.reasons[0].message, "The last backup failed: The disk is full.");
     assert_eq!(verdict.reasons[0].action, "Make room.");
+    assert_eq!(verdict.reasons[0].error_code.as_deref(), Some("storage_full"));
+    assert_eq!(verdict.reasons[0].since, Some(at("2026-11-21T03:00:41Z")));
 }
 
 /// The moment that is promised must be one at which the answer is another.

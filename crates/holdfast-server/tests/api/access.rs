@@ -23,7 +23,12 @@ fn operations(document: &Value) -> Vec<(Method, String, String)> {
 
 /// The path with something in the place of each parameter.
 fn filled(path: &str) -> String {
-    path.replace("{host}", "nobody").replace("{name}", "nothing").replace("{job}", "none")
+    path.replace("{host}", "nobody")
+        .replace("{name}", "nothing")
+        .replace("{job}", "none")
+        .replace("{alert}", "none")
+        .replace("{silence}", "none")
+        .replace("{rule}", "none")
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail like the test itself")]
 
 mod access;
+mod agent_link;
+mod alerts;
 mod browser;
 mod enrolment;
 mod fleet;

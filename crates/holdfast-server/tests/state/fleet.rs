@@ -14,7 +14,7 @@ use holdfast_protocol::{
     },
 };
 use holdfast_server::{
-    live::Live,
+    live::{Live, Subscription},
     store::{Enrolment, HostStore, NewGroup, NewHost, NewRepository, Store},
     view::JobView,
 };
@@ -249,6 +249,11 @@ pub(crate) fn chain(error: &dyn StdError) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The snapshot that a subscription begins with.
+pub(crate) async fn first(subscription: &mut Subscription) -> serde_json::Value {
+    serde_json::from_str(subscription.next().await.unwrap().as_str()).unwrap()
 }
 
 /// Asks again until there is an answer, for ten seconds at most.

@@ -1,6 +1,7 @@
 //! The server's state through its public face: the store, the live view and the hub.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod alerts;
 mod disk;
 mod enrolment;
 mod fleet;

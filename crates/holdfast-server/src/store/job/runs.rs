@@ -58,7 +58,7 @@ const SELECT: &str = "WITH newest AS (
 const JOINS: &str = ")
     SELECT n.host_id, n.name, n.last_run_at, n.running_since,
         e.id, e.group_name, e.status, e.finished_at, e.ended_at, e.snapshot_id,
-        t.status AS t_status, t.error_code AS t_code, t.error_message AS t_message,
+        t.id AS t_id, t.ended_at AS t_ended, t.status AS t_status, t.error_code AS t_code, t.error_message AS t_message,
         t.error_action AS t_action,
         c.snapshot_id AS c_snapshot, COALESCE(c.started_at, c.created_at) AS c_began,
         c.finished_at AS c_finished, c.ended_at AS c_ended
@@ -108,8 +108,9 @@ fn read_telling(row: &SqliteRow) -> Result<Option<Ended>, sqlx::Error> {
             action: row.text_opt("t_action")?.unwrap_or_default(),
         }),
     };
+    let (job_id, ended_at) = (row.parsed("t_id")?, row.time("t_ended")?);
     // A word that a newer version has written says nothing here.
-    Ok(Status::from_word(&word).map(|status| Ended { status, error }))
+    Ok(Status::from_word(&word).map(|status| Ended { job_id, ended_at, status, error }))
 }
 
 fn read_claim(row: &SqliteRow) -> Result<Option<Claim>, sqlx::Error> {

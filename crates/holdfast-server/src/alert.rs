@@ -1,0 +1,102 @@
+//! Who must know: troubles found, gathered, opened once and resolved by themselves.
+//!
+//! ```text
+//! fleet ── rule::find ──► findings ── grouping::gather ──► troubles
+//!                                                             │
+//! alerts as stored ──────────── lifecycle::reconcile ◄────────┘──► opened, changed, resolved
+//! ```
+//!
+//! Everything is level-triggered: each look compares what is wrong with what is written down. So
+//! nothing is lost in a restart, nothing is told twice, and what has ended is resolved without
+//! anybody's doing.
+
+mod grouping;
+mod lifecycle;
+mod rule;
+mod silence;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use holdfast_protocol::RepositoryId;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    live::Live,
+    store::{Error, Store},
+};
+
+pub use lifecycle::State;
+pub(crate) use lifecycle::{Alert, Change};
+pub(crate) use rule::{Crowded, RefusedAgent, Repository, RuleSetting};
+pub use rule::{Rule, Severity};
+pub(crate) use silence::{Silence, silenced_until};
+
+pub use grouping::Subject;
+
+/// Finds troubles and keeps the alerts as they should be.
+pub struct Alarm {
+    store: Store,
+    live: Live,
+    /// Since when agents could be heard by this server.
+    since: Timestamp,
+}
+
+/// How often the alarm looks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(15);
+/// How long resolved alerts are kept.
+const RESOLVED_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+impl Alarm {
+    /// An alarm for a server that has been reachable since `since`.
+    #[must_use]
+    pub fn new(store: Store, live: Live, since: Timestamp) -> Self {
+        Self { store, live, since }
+    }
+
+    /// Looks again and again until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut interval = tokio::time::interval(LOOK_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(interval.tick()).await.is_some() {
+            if let Err(error) = self.look(Timestamp::now()).await {
+                tracing::error!(%error, "the alerts could not be brought up to date");
+            }
+        }
+    }
+
+    /// Brings the alerts up to date with the fleet as the live view has it.
+    ///
+    /// # Errors
+    /// [`Error::Database`]; nothing was changed, and the next look finds the same.
+    pub async fn look(&self, now: Timestamp) -> Result<(), Error> {
+        let settings = self.store.alert_rules().await?;
+        let hosts = self.live.hosts_now();
+        let facts = rule::FleetFacts {
+            now,
+            server_since: self.since,
+            version: env!("CARGO_PKG_VERSION"),
+            hosts: &hosts,
+            refused: &self.store.refused_agents().await?,
+            crowded: &self.store.crowded_outboxes().await?,
+        };
+        let findings = rule::find(&facts, &settings);
+        let troubles = grouping::gather(findings, &self.repositories().await?);
+        let resolved_since = now.saturating_sub(lifecycle::REOPENED_WITHIN);
+        let known = self.store.alerts_to_compare(resolved_since.unwrap_or(now)).await?;
+        let changes = lifecycle::reconcile(known, troubles, now);
+        self.store.change_alerts(&changes).await?;
+        let before = now.saturating_sub(RESOLVED_LIFE).unwrap_or(Timestamp::MIN);
+        self.store.prune_alerts(before).await?;
+        // A silence that has ended changes how an alert looks, though nothing happened to it.
+        self.live.refresh_alerts(now).await
+    }
+
+    async fn repositories(&self) -> Result<BTreeMap<RepositoryId, Repository>, Error> {
+        let views = self.store.repositories().await?;
+        Ok(views.into_iter().map(|view| (view.id, Repository::of(view))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;
