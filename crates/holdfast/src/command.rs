@@ -3,6 +3,7 @@
 //! `server` and `token` work on a data directory; everything else is a question or an order to a
 //! server, carried by an [`Operator`].
 
+mod alerts;
 mod group;
 mod hosts;
 mod jobs;
@@ -66,6 +67,8 @@ impl Operator {
 
     async fn run(&self, command: Command) -> Result<ExitCode, Failure> {
         match command {
+            Command::Alert(command) => alerts::run(self, &command).await?,
+            Command::Alerts(filter) => alerts::list(self, &filter).await?,
             Command::Cancel(job) => jobs::ask(self, &job.id, jobs::Request::Cancel).await?,
             Command::Group(command) => group::run(self, &command).await?,
             Command::Host(command) => hosts::run(self, &command).await?,

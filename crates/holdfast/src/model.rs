@@ -131,6 +131,82 @@ pub(crate) struct Evaluations {
     pub(crate) evaluations: Vec<Evaluation>,
 }
 
+/// Something that somebody has to mend.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Alert {
+    pub(crate) id: String,
+    pub(crate) rule: String,
+    pub(crate) severity: String,
+    pub(crate) state: String,
+    pub(crate) title: String,
+    pub(crate) cause: String,
+    pub(crate) action: String,
+    pub(crate) subjects: Vec<Subject>,
+    pub(crate) count: u64,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) first_seen_at: Option<Timestamp>,
+    pub(crate) last_seen_at: Option<Timestamp>,
+    pub(crate) acknowledged_by: Option<String>,
+    pub(crate) acknowledged_at: Option<Timestamp>,
+    pub(crate) resolved_at: Option<Timestamp>,
+    pub(crate) silenced_until: Option<Timestamp>,
+}
+
+/// A host or source group that an alert is about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Subject {
+    pub(crate) host_name: String,
+    pub(crate) group: Option<String>,
+}
+
+/// `GET /alerts`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Alerts {
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) next: Option<String>,
+}
+
+/// Peace for a while.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Silence {
+    pub(crate) id: String,
+    pub(crate) created_by: String,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) reason: String,
+    pub(crate) host_name: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) rule: Option<String>,
+    pub(crate) alert_id: Option<String>,
+}
+
+/// `GET /silences`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Silences {
+    pub(crate) silences: Vec<Silence>,
+}
+
+/// What is watched, and how.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Rule {
+    pub(crate) rule: String,
+    pub(crate) severity: String,
+    pub(crate) enabled: bool,
+    pub(crate) grace_seconds: u64,
+}
+
+/// `GET /alert-rules`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Rules {
+    pub(crate) rules: Vec<Rule>,
+}
+
 /// A repository.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

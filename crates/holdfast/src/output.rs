@@ -136,9 +136,9 @@ pub(crate) fn tone_of(state: &str) -> Tone {
     match state {
         "succeeded" | "online" | "protected" | "fired" => Tone::Good,
         "partial" | "missed" | "paused" | "pending" | "interrupted" | "at_risk" | "caught_up"
-        | "refused" => Tone::Warning,
-        "failed" | "offline" | "stale" | "never" => Tone::Bad,
-        "cancelled" | "queued" | "skipped" => Tone::Quiet,
+        | "refused" | "warning" | "acknowledged" => Tone::Warning,
+        "failed" | "offline" | "stale" | "never" | "critical" | "open" => Tone::Bad,
+        "cancelled" | "queued" | "skipped" | "resolved" | "info" => Tone::Quiet,
         _ => Tone::Plain,
     }
 }

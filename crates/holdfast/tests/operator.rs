@@ -167,6 +167,34 @@ fn a_fleet_is_set_up_and_a_job_ordered() {
 }
 
 #[test]
+fn alerts_are_listed_silenced_and_their_rules_set() {
+    let server = Server::with_group();
+    let none = server.run("alerts").expect(0).stdout;
+    assert_eq!(none, "No alerts: nothing needs to be done.\n");
+    server.run("alert ack 0190").expect_error("no alert `0190`", "holdfast alerts");
+    let silence = "alert silence --host web-1 --rule failed --for 8h --reason Replaced";
+    let told = server.run(silence).expect(0).stdout;
+    assert!(told.starts_with("Nobody is told of it until "), "{told}");
+    let silences = server.run("alert silences").expect(0).stdout;
+    assert!(silences.contains("web-1, failed") && silences.contains("Replaced"), "{silences}");
+    let json: Value = server.run("alert silences --json").expect_json();
+    let id = json["silences"][0]["id"].as_str().unwrap();
+    server.run(&format!("alert unsilence {}", &id[..12])).expect(0);
+    let silences = server.run("alert silences").expect(0).stdout;
+    assert_eq!(silences, "No silences.\n");
+    server.run("alert rule offline --grace 12h --off").expect(0);
+    let rules = server.run("alert rules").expect(0).stdout;
+    let line = rules.lines().find(|line| line.starts_with("offline ")).unwrap();
+    assert!(line.contains("off") && line.contains("12 h"), "{rules}");
+    server.run("alert rule offline --on").expect(0);
+    let rules: Value = server.run("alert rules --json").expect_json();
+    let rules = rules["rules"].as_array().unwrap();
+    let offline = rules.iter().find(|rule| rule["rule"] == "offline").unwrap();
+    assert_eq!((&offline["enabled"], &offline["grace_seconds"]), (&true.into(), &43_200.into()));
+    server.run("alert rule ofline --off").expect_error("no alert rule", "List the alert rules");
+}
+
+#[test]
 fn a_new_host_gets_a_command_that_enrols_it() {
     let server = Server::start();
     let text = server.run("host add web-1").expect(0).stdout;

@@ -7,7 +7,13 @@ pub(super) fn parse(text: &str) -> Result<Age, String> {
     if text == "default" {
         return Ok(Age::Default);
     }
-    let wrong = || "give a number and a unit (m, h, d or w), such as 26h, or `default`".to_owned();
+    let seconds = seconds(text).map_err(|error| format!("{error}, or `default`"))?;
+    Ok(Age::Seconds(seconds))
+}
+
+/// Reads a length of time, in seconds.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || "give a number and a unit (m, h, d or w), such as 26h".to_owned();
     let split = text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at));
     let (number, unit) = text.split_at(split.ok_or_else(wrong)?);
     let unit = match unit {
@@ -18,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Age, String> {
         _ => return Err(wrong()),
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    seconds.map(Age::Seconds).ok_or_else(wrong)
+    seconds.ok_or_else(wrong)
 }
 
 #[cfg(test)]
