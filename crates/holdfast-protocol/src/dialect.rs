@@ -26,7 +26,7 @@ pub mod plain;
 use jiff::Timestamp;
 
 pub use capability::{Ability, Unsayable};
-pub use ledger::{Ledger, OpenJob};
+pub use ledger::{Ledger, OPEN_JOBS_MAX, OpenJob};
 
 use crate::{
     Message, Payload,

@@ -51,8 +51,8 @@ impl Envelope {
         self.encode_to_vec()
     }
 
-    /// A ping of our server. Their agent needs a data frame every 90 s: the WebSocket's own pings do
-    /// not count for it.
+    /// A ping of our server. Their agent needs a data frame every 90 s: the WebSocket's own pings
+    /// do not count for it.
     #[must_use]
     pub fn ping(seq: u64, ts_ms: u64, correlation_id: impl Into<String>) -> Self {
         let mut ping = Self::of(seq, ts_ms, Body::Ping(Ping { ts_ms }));

@@ -135,9 +135,9 @@ impl Dialect {
     /// What an agent of this dialect can do.
     ///
     /// Only what works with the agents as they are: Backupy's wire has a word for cancelling, but
-    /// its agent only logs it, and a button that does nothing is worse than none. NerdBackup's agent
-    /// takes a schedule along, but follows it only if the link happened to be down when it came; it
-    /// restores too, but from whichever repository comes first.
+    /// its agent only logs it, and a button that does nothing is worse than none. NerdBackup's
+    /// agent takes a schedule along, but follows it only if the link happened to be down when it
+    /// came; it restores too, but from whichever repository comes first.
     #[must_use]
     pub fn abilities(self) -> &'static [Ability] {
         use Ability as A;

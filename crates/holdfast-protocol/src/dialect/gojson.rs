@@ -3,7 +3,8 @@
 //! Three of the dialects were defined by Go structs, so Go's habits *are* their wire format, and
 //! serde's differ in ways that a peer can see:
 //!
-//! * keys match without regard to case, a repeated key: the last wins, `null` leaves the zero value;
+//! * keys match without regard to case, a repeated key: the last wins, `null` leaves the zero
+//!   value;
 //! * `<`, `>`, `&`, U+2028 and U+2029 are escaped inside strings, also inside passed-through JSON;
 //! * whole floats have no `.0`, and exponents begin below 1e-6 and at 1e21;
 //! * times keep the zone they came with.

@@ -17,6 +17,9 @@ pub struct Ledger {
     groups: BTreeMap<String, RepositoryId>,
 }
 
+/// How many jobs a peer may have open on one host by its own orders.
+pub const OPEN_JOBS_MAX: usize = 256;
+
 /// One job that has not ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenJob {
@@ -75,6 +78,17 @@ impl Ledger {
     /// Notes a job that begins, or replaces what was known of it.
     pub fn open(&mut self, id: JobId, job: OpenJob) {
         self.jobs.insert(id, job);
+    }
+
+    /// Notes a job that the peer orders; a repeat keeps what is known of it.
+    ///
+    /// False when [`OPEN_JOBS_MAX`] are open already: a peer must not decide how much we remember.
+    pub fn open_ordered(&mut self, id: JobId, job: OpenJob) -> bool {
+        if !self.jobs.contains_key(&id) && self.jobs.len() >= OPEN_JOBS_MAX {
+            return false;
+        }
+        self.jobs.entry(id).or_insert(job);
+        true
     }
 
     /// Forgets a job that has ended.
@@ -226,6 +240,25 @@ mod tests {
         assert_eq!(ledger.name_of(id), "run 7");
         assert_eq!(ledger.place("run 7", ""), Some(id));
         assert_eq!(ledger.name_of(job(9)), job(9).to_string());
+    }
+
+    #[test]
+    fn a_peer_cannot_make_us_remember_any_number_of_jobs() {
+        let mut ledger = ledger();
+        let opened = (0..2000).filter(|n| ledger.open_ordered(job(*n), OpenJob::default())).count();
+        assert_eq!((opened, ledger.jobs().count()), (OPEN_JOBS_MAX, OPEN_JOBS_MAX));
+        assert!(ledger.open_ordered(job(0), OpenJob::default()), "a repeat is no new job");
+        ledger.close(job(0));
+        assert!(ledger.open_ordered(job(5000), OpenJob::default()));
+    }
+
+    #[test]
+    fn an_ordered_job_that_comes_again_keeps_what_is_known_of_it() {
+        let mut ledger = ledger();
+        ledger.open_ordered(job(1), OpenJob::of_group("home"));
+        ledger.mark_cancelling(job(1));
+        ledger.open_ordered(job(1), OpenJob::of_group("home"));
+        assert!(ledger.job(job(1)).is_some_and(|job| job.cancelling));
     }
 
     #[test]

@@ -363,7 +363,8 @@ impl LogLine {
     }
 }
 
-/// A partial end is a completed one with a line in the log beside it: the dialect has no word for it.
+/// A partial end is a completed one with a line in the log beside it: the dialect has no word for
+/// it.
 fn ended(finished: &Finished, ledger: &Ledger) -> Vec<Event> {
     let job_id = ledger.name_of(finished.job_id);
     let text = convert::reason_text(finished.status, finished.error.as_ref());

@@ -77,7 +77,8 @@ macro_rules! agent_messages {
             /// Reads one frame of an agent; text and binary mean the same.
             ///
             /// # Errors
-            /// [`ReadError`] when it is not such JSON. The original would end the connection (1007).
+            /// [`ReadError`] when it is not such JSON. The original would end the connection
+            /// (1007).
             pub fn decode(frame: &[u8]) -> Result<Self, ReadError> {
                 let Report { kind, data } = gojson::from_slice(frame)?;
                 let read = match kind.as_str() {

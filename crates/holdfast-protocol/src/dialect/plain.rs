@@ -1,9 +1,9 @@
 //! The plain request/response envelope (D4) over `/connect`.
 //!
 //! It carries any kind. Holdfast's own messages travel in it under their own names
-//! (`command.run`, `job.progress`, …); the system it comes from has a hundred kinds that have nothing
-//! to do with backups, and those stay as they came. A request that cannot be served is answered with
-//! `<kind>.error`, never left waiting.
+//! (`command.run`, `job.progress`, …); the system it comes from has a hundred kinds that have
+//! nothing to do with backups, and those stay as they came. A request that cannot be served is
+//! answered with `<kind>.error`, never left waiting.
 
 mod payload;
 mod said;

@@ -178,7 +178,10 @@ proptest! {
     }
 
     #[test]
-    fn any_moment_survives(second in -62_135_596_800_i64..253_402_207_200, nanos in 0..1_000_000_000_i32) {
+    fn any_moment_survives(
+        second in -62_135_596_800_i64..253_402_207_200,
+        nanos in 0..1_000_000_000_i32,
+    ) {
         let at = GoTime::from(jiff::Timestamp::new(second, nanos).unwrap());
         prop_assert_eq!(at.to_string().parse::<GoTime>().unwrap(), at);
     }

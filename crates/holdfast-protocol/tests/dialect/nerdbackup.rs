@@ -125,9 +125,9 @@ fn one_word_says_start_pause_resume_and_early_failure() {
 }
 
 fn report(fields: &str) -> String {
-    format!(
-        r#"{{"type":"job_report","data":{{"repo_id":"home","operation":"backup","started_at":"2026-11-21T09:00:00.7Z","completed_at":"2026-11-21T09:30:00Z",{fields}}}}}"#
-    )
+    let times = r#""started_at":"2026-11-21T09:00:00.7Z","completed_at":"2026-11-21T09:30:00Z""#;
+    let data = format!(r#"{{"repo_id":"home","operation":"backup",{times},{fields}}}"#);
+    format!(r#"{{"type":"job_report","data":{data}}}"#)
 }
 
 fn finished(fields: &str, ledger: &Ledger) -> Finished {
@@ -139,9 +139,9 @@ fn finished(fields: &str, ledger: &Ledger) -> Finished {
 
 #[test]
 fn a_report_ends_the_job_with_restics_own_figures() {
-    let fields = format!(
-        r#""dashboard_job_id":"{JOB}","status":"completed","restic_snapshot_id":"ab","stats":{{"files_new":1,"data_added_bytes":5,"total_duration_seconds":8}}"#
-    );
+    let stats = r#""stats":{"files_new":1,"data_added_bytes":5,"total_duration_seconds":8}"#;
+    let ended = r#""status":"completed","restic_snapshot_id":"ab""#;
+    let fields = format!(r#""dashboard_job_id":"{JOB}",{ended},{stats}"#);
     let end = finished(&fields, &ledger());
     assert_eq!((end.job_id, end.status, end.exit_code), (job(), Status::Succeeded, Some(0)));
     assert_eq!((end.snapshot_id.as_deref(), end.error), (Some("ab"), None));
@@ -177,8 +177,9 @@ fn a_run_of_the_agents_own_is_the_same_job_however_often_it_is_reported() {
     assert_eq!(started.job_id, end.job_id);
     assert_ne!(end.job_id, job(), "a job of ours is not ended by a report that does not name it");
     assert_eq!(started.tag, "home");
-    let progress = r#"{"type":"progress","data":{"repo_id":"home","percent_done":0.5,"started_at":"2026-11-21T10:00:00+01:00"}}"#;
-    let Message::JobProgress(progress) = one(progress, &empty_ledger()) else { panic!() };
+    let data = r#"{"repo_id":"home","percent_done":0.5,"started_at":"2026-11-21T10:00:00+01:00"}"#;
+    let progress = format!(r#"{{"type":"progress","data":{data}}}"#);
+    let Message::JobProgress(progress) = one(&progress, &empty_ledger()) else { panic!() };
     assert_eq!(progress.job_id, end.job_id, "and its progress, with whole seconds, finds it");
 }
 
@@ -187,9 +188,8 @@ fn sizes_in_a_report_become_the_repositorys() {
     let mut ledger = ledger();
     let repository = RepositoryId::from_uuid(uuid::Uuid::from_u128(3));
     ledger.set_repository("home", repository);
-    let fields = format!(
-        r#""dashboard_job_id":"{JOB}","status":"completed","stats":{{"repo_raw_size":9,"repo_restore_size":10}}"#
-    );
+    let stats = r#""stats":{"repo_raw_size":9,"repo_restore_size":10}"#;
+    let fields = format!(r#""dashboard_job_id":"{JOB}","status":"completed",{stats}"#);
     let said = one(&report(&fields), &ledger);
     let Message::RepoStats(stats) = said else { panic!("{said:?}") };
     assert_eq!(stats.repository_id, repository);
@@ -241,11 +241,10 @@ fn a_run_names_group_and_job_and_a_configuration_is_to_be_fetched() {
         excludes: Vec::new(),
     });
     let frame = Command::of(&run, &empty_ledger()).unwrap().unwrap().encode();
+    let data = format!(r#"{{"repo_id":"home","job_id":"{JOB}"}}"#);
     assert_eq!(
         frame,
-        format!(
-            r#"{{"type":"command","action":"start_backup","job_id":"{JOB}","data":{{"repo_id":"home","job_id":"{JOB}"}}}}"#
-        )
+        format!(r#"{{"type":"command","action":"start_backup","job_id":"{JOB}","data":{data}}}"#)
     );
     let schedules = Message::ScheduleSet(schedule::Set { version: 1, schedules: Vec::new() });
     assert_eq!(Command::of(&schedules, &ledger()), Ok(Some(Command::ConfigUpdate)));
@@ -315,8 +314,14 @@ fn our_agents_progress_fills_what_theirs_leaves_empty() {
     assert_eq!(
         frame,
         format!(
-            r#"{{"type":"progress","data":{{"repo_id":"home","job_id":"{JOB}","percent_done":0.5,"bytes_processed":3,"files_processed":1,"current_file":"/home/a","started_at":"2026-11-21T10:00:00Z"}}}}"#
-        ) + "\n"
+            concat!(
+                r#"{{"type":"progress","data":{{"repo_id":"home","job_id":"{job}","#,
+                r#""percent_done":0.5,"bytes_processed":3,"files_processed":1,"#,
+                r#""current_file":"/home/a","started_at":"2026-11-21T10:00:00Z"}}}}"#,
+                "\n"
+            ),
+            job = JOB
+        )
     );
 }
 

@@ -88,7 +88,10 @@ fn answers_point_at_their_request_and_have_no_id() {
     let text = ask.error("not <here>", now()).encode().unwrap();
     assert_eq!(
         text,
-        r#"{"kind":"env.health.error","in_reply_to":"01X","ts":"2026-11-21T10:00:00Z","payload":{"error":"not \u003chere\u003e"}}"#
+        concat!(
+            r#"{"kind":"env.health.error","in_reply_to":"01X","ts":"2026-11-21T10:00:00Z","#,
+            r#""payload":{"error":"not \u003chere\u003e"}}"#
+        )
     );
 }
 
@@ -141,7 +144,11 @@ fn our_own_messages_travel_under_their_own_names() {
     assert_eq!(
         text,
         format!(
-            r#"{{"kind":"command.cancel","id":"01X","ts":"2026-11-21T10:00:00Z","payload":{{"job_id":"{JOB}"}}}}"#
+            concat!(
+                r#"{{"kind":"command.cancel","id":"01X","ts":"2026-11-21T10:00:00Z","#,
+                r#""payload":{{"job_id":"{job}"}}}}"#
+            ),
+            job = JOB
         )
     );
     let heard = hear(&Envelope::decode(text.as_bytes()).unwrap(), &ledger()).unwrap();

@@ -1,7 +1,7 @@
 //! Source groups as Backupy's jobs with their targets, and back.
 //!
-//! Backupy backs databases up, not folders. A source group for such a host names its database in its
-//! first include, as an address:
+//! Backupy backs databases up, not folders. A source group for such a host names its database in
+//! its first include, as an address:
 //! `postgresql://USER@HOST:PORT/DATABASE?secret=REF&container=ID&strategy=docker_exec`.
 
 use crate::{

@@ -252,8 +252,8 @@ fn ordered(run: &RunBackup, ledger: &mut Ledger) -> Said {
         return Said::unplaced("run_backup");
     }
     let job_id = ledger.job_named(&run.run_id);
-    if ledger.job(job_id).is_none() {
-        ledger.open(job_id, OpenJob::of_group(&*run.job_id).named(&*run.run_id));
+    if !ledger.open_ordered(job_id, OpenJob::of_group(&*run.job_id).named(&*run.run_id)) {
+        return Said::unplaced("run_backup");
     }
     Said::Message(Message::CommandRun(command::Run {
         job_id,

@@ -1,8 +1,9 @@
-//! Backupy's protobuf messages (`backup.v1`), by hand: the numbers are the contract, and there is no
-//! compiler to install and no generated file to trust.
+//! Backupy's protobuf messages (`backup.v1`), by hand: the numbers are the contract, and there is
+//! no compiler to install and no generated file to trust.
 //!
-//! Maps are ordered here, so that what we write is the same every time; peers may order them as they
-//! like. Types that carry a key or an address with one in it have a `Debug` that shows neither.
+//! Maps are ordered here, so that what we write is the same every time; peers may order them as
+//! they like. Types that carry a key or an address with one in it have a `Debug` that shows
+//! neither.
 #![allow(
     missing_docs,
     reason = "the fields are named as in the contract, unit last; what surprises has a comment"
@@ -230,7 +231,8 @@ pub struct Ack {
 pub struct RegisterAck {
     #[prost(string, tag = "1")]
     pub session_id: String,
-    /// Always sent whole: a restarted agent knows the version of its configuration, not the content.
+    /// Always sent whole: a restarted agent knows the version of its configuration, not the
+    /// content.
     #[prost(message, optional, tag = "2")]
     pub config: Option<AgentConfig>,
     #[prost(uint32, tag = "3")]

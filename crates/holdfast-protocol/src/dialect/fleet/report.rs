@@ -35,9 +35,9 @@ impl Hello {
 /// `config` is the configuration whose groups a schedule refers to.
 ///
 /// # Errors
-/// [`Unsayable`] for a pause and a resume, which the dialect does not know, and for operations other
-/// than a backup: nobody knows how it spells a policy, and half of a wish to delete is worse than
-/// none of it.
+/// [`Unsayable`] for a pause and a resume, which the dialect does not know, and for operations
+/// other than a backup: nobody knows how it spells a policy, and half of a wish to delete is worse
+/// than none of it.
 pub fn commands(
     message: &Message,
     ledger: &Ledger,

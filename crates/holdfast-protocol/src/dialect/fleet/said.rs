@@ -240,8 +240,8 @@ fn ordered(run: CommandRun, ledger: &mut Ledger) -> Option<Said> {
     let Some(job_id) = ledger.place(&run.job_id, "") else {
         return Some(Said::unplaced("command.run"));
     };
-    if ledger.job(job_id).is_none() {
-        ledger.open(job_id, OpenJob::of_group(&*run.tag).named(&*run.job_id));
+    if !ledger.open_ordered(job_id, OpenJob::of_group(&*run.tag).named(&*run.job_id)) {
+        return Some(Said::unplaced("command.run"));
     }
     let sole = ledger.sole_repository();
     Some(Said::Message(Message::CommandRun(command::Run {

@@ -17,7 +17,8 @@ go_struct! {
         memory_total_bytes: i64,
     }
 
-    /// `progress`: at most every five seconds; the original never fills `job_id` and `current_file`.
+    /// `progress`: at most every five seconds; the original never fills `job_id` and
+    /// `current_file`.
     pub struct Progress {
         repo_id: String,
         job_id: String [omit],

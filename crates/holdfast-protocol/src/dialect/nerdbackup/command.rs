@@ -113,7 +113,8 @@ go_struct! {
 }
 
 impl StartBackup {
-    /// The job's id beside the data counts only if the data names no repository, as in the original.
+    /// The job's id beside the data counts only if the data names no repository, as in the
+    /// original.
     pub(super) fn of(beside: String, mut data: Self) -> Self {
         if data.repo_id.is_empty() && !beside.is_empty() {
             data.job_id = beside;

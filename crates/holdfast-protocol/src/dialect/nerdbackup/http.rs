@@ -1,5 +1,5 @@
-//! The bodies of NerdBackup's HTTP side channel, which its agent needs beside the socket: it fetches
-//! its configuration there, and polls and reports there while the socket is down.
+//! The bodies of NerdBackup's HTTP side channel, which its agent needs beside the socket: it
+//! fetches its configuration there, and polls and reports there while the socket is down.
 //!
 //! Answers are wrapped in [`Answer`]. `heartbeat`, `progress` and `report` take the same bodies as
 //! the socket ([`super::Heartbeat`], [`super::Progress`], [`super::JobReport`]).

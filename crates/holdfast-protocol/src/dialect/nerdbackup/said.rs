@@ -21,8 +21,8 @@ use crate::{
 
 /// What their agent says, for our server.
 ///
-/// A report that names no job of ours is a run that the agent started on its own: it gets an id that
-/// its group and start decide, so that a repeated report is the same job again.
+/// A report that names no job of ours is a run that the agent started on its own: it gets an id
+/// that its group and start decide, so that a repeated report is the same job again.
 #[must_use]
 pub fn hear_agent(message: &AgentMessage, ledger: &Ledger, now: Timestamp) -> Vec<Said> {
     match message {
@@ -230,9 +230,8 @@ fn started_by(start: &StartBackup, ledger: &mut Ledger) -> Said {
         return Said::unplaced("start_backup");
     }
     let job_id = ledger.job_named(&start.job_id);
-    // A repeat must not reset what is known of the job that runs.
-    if ledger.job(job_id).is_none() {
-        ledger.open(job_id, OpenJob::of_group(&*start.repo_id).named(&*start.job_id));
+    if !ledger.open_ordered(job_id, OpenJob::of_group(&*start.repo_id).named(&*start.job_id)) {
+        return Said::unplaced("start_backup");
     }
     Said::Message(Message::CommandRun(command::Run {
         job_id,

@@ -110,8 +110,8 @@ fn cancelled(cancel: &RunCancel, ledger: &Ledger) -> Said {
     }
 }
 
-/// `command.run.error` and its like: our own commands, declined in the dialect's way. The answer names
-/// the request, and the ledger knows which job that was about.
+/// `command.run.error` and its like: our own commands, declined in the dialect's way. The answer
+/// names the request, and the ledger knows which job that was about.
 fn refused(kind: &str, frame: &Envelope, ledger: &Ledger) -> Option<Said> {
     let verb = match kind.strip_suffix(".error")? {
         "command.run" => command::Verb::Run,
@@ -136,8 +136,8 @@ fn refusal(reason: &str) -> JobError {
     }
 }
 
-/// Holdfast's own kinds are taken at their word; a body of theirs that does not fit, and every other
-/// kind, stays as it came.
+/// Holdfast's own kinds are taken at their word; a body of theirs that does not fit, and every
+/// other kind, stays as it came.
 fn ours_or_other(frame: &Envelope) -> Said {
     let payload = frame.payload.to_payload();
     match Message::decode(&frame.kind, &payload) {
