@@ -18,13 +18,18 @@ const SHARED: [&str; 4] = [
 
 pub(super) fn check(file: &Path, content: &str) -> Vec<Finding> {
     match file.file_name().and_then(|name| name.to_str()) {
-        Some("Cargo.toml") if content.contains("[package]") => check_member(file, content),
+        Some("Cargo.toml") if is_member(file, content) => check_member(file, content),
         Some("Cargo.lock") => check_sources(file, content),
         Some("package-lock.json") => check_lines(file, content, "\"resolved\": \"http"),
         Some(".npmrc") => check_lines(file, content, "registry="),
         Some("config.toml") => check_lines(file, content, "[source."),
         _ => Vec::new(),
     }
+}
+
+/// The fuzz targets need another compiler, so they are no member and share nothing.
+fn is_member(file: &Path, content: &str) -> bool {
+    content.contains("[package]") && !file.starts_with("fuzz")
 }
 
 fn check_member(file: &Path, content: &str) -> Vec<Finding> {
@@ -74,6 +79,7 @@ mod tests {
     #[test]
     fn the_workspace_manifest_is_not_a_member() {
         assert_eq!(check(Path::new("Cargo.toml"), "[workspace]\nmembers = []\n"), []);
+        assert_eq!(check(Path::new("fuzz/Cargo.toml"), "[package]\n[workspace]\n"), []);
     }
 
     #[test]
