@@ -14,7 +14,7 @@ use std::{
 };
 
 use holdfast_protocol::{
-    CONNECT_PATH, Class, Incarnation, Payload, Seq,
+    CONNECT_PATH, Class, EXCHANGE_PATH, Incarnation, Payload, Seq,
     message::{config::Secret, link::Facts},
 };
 use rustls::pki_types::CertificateDer;
@@ -24,14 +24,17 @@ use url::Url;
 
 use self::{attempt::Attempt, retry::Retry};
 use crate::{
-    dial::{self, Dial, DialError, EndpointError, PlaintextRule, WebSocketDialer},
+    dial::{
+        self, Dial, DialError, EndpointError, LongPollDialer, PlaintextRule, Roads, WebSocketDialer,
+    },
+    dice::Dice,
     driver::wait,
     post::Post,
     session::{Config, Dropped},
     status::{LinkEvent, LinkState, LinkStatus},
     store::{Store, Unsequenced},
     transport::{
-        Transport,
+        Transport, TransportKind,
         tls::{self, TlsError},
     },
 };
@@ -48,6 +51,9 @@ pub struct ClientConfig {
     pub server: Url,
     /// The endpoint below it.
     pub path: String,
+    /// The endpoint of the long-poll road, for networks that let no WebSocket pass; `None` to never
+    /// take it.
+    pub exchange_path: Option<String>,
     /// Whether an unencrypted connection is acceptable.
     pub allow_plaintext: PlaintextRule,
     /// Certificate authorities trusted besides the system's.
@@ -65,8 +71,11 @@ pub struct ClientConfig {
     pub dial_max: Duration,
     /// A session that lived this long makes the next loss start from `delay_min` again.
     pub stable_min: Duration,
-    /// Times and bounds of each session. Heartbeat and silence come from the server.
+    /// Times and bounds of each session. Heartbeat and silence come from the server; `jitter` is
+    /// drawn anew for each.
     pub session: Config,
+    /// Where chance comes from.
+    pub dice: Dice,
 }
 
 impl ClientConfig {
@@ -76,6 +85,7 @@ impl ClientConfig {
         Self {
             server,
             path: CONNECT_PATH.to_owned(),
+            exchange_path: Some(EXCHANGE_PATH.to_owned()),
             allow_plaintext: PlaintextRule::default(),
             extra_roots: Vec::new(),
             tls: None,
@@ -85,7 +95,26 @@ impl ClientConfig {
             dial_max: Duration::from_secs(15),
             stable_min: Duration::from_secs(30),
             session: Config::default(),
+            dice: Dice::default(),
         }
+    }
+
+    /// The dialler for WebSockets, and for the other road below the same prefix.
+    fn dialers(&self) -> Result<(WebSocketDialer, Option<LongPollDialer>), ConfigError> {
+        let endpoint = dial::endpoint(&self.server, &self.path, self.allow_plaintext)
+            .map_err(ConfigError::Endpoint)?;
+        let tls = match (&self.tls, endpoint.scheme()) {
+            (Some(tls), _) => Some(Arc::clone(tls)),
+            (None, "wss") => Some(tls::client_config(&self.extra_roots).map_err(ConfigError::Tls)?),
+            (None, _) => None,
+        };
+        let other = self.exchange_path.as_ref().map(|path| {
+            let mut other = endpoint.clone();
+            let prefix = endpoint.path().strip_suffix(&self.path).unwrap_or_default();
+            other.set_path(&format!("{prefix}{path}"));
+            LongPollDialer::new(other, tls.clone())
+        });
+        Ok((WebSocketDialer::new(endpoint, tls), other))
     }
 }
 
@@ -202,7 +231,8 @@ struct Shared<S> {
 }
 
 impl<S: Store> Client<S> {
-    /// A link that dials the configured server over WebSocket.
+    /// A link that dials the configured server over WebSocket, and over long polls where those are
+    /// blocked.
     ///
     /// # Errors
     /// [`ConfigError`] when the URL cannot be used or TLS cannot be set up.
@@ -213,17 +243,14 @@ impl<S: Store> Client<S> {
         credentials: impl Credentials,
         host: impl Host,
     ) -> Result<Self, ConfigError> {
-        let endpoint = dial::endpoint(&config.server, &config.path, config.allow_plaintext)
-            .map_err(ConfigError::Endpoint)?;
-        let tls = match (&config.tls, endpoint.scheme()) {
-            (Some(tls), _) => Some(Arc::clone(tls)),
-            (None, "wss") => {
-                Some(tls::client_config(&config.extra_roots).map_err(ConfigError::Tls)?)
+        let (better, other) = config.dialers()?;
+        Ok(match other {
+            Some(other) => {
+                let roads = Roads::new(better, other, config.dice.clone());
+                Self::with_dialer(config, identity, store, credentials, host, roads)
             }
-            (None, _) => None,
-        };
-        let dialer = WebSocketDialer::new(endpoint, tls);
-        Ok(Self::with_dialer(config, identity, store, credentials, host, dialer))
+            None => Self::with_dialer(config, identity, store, credentials, host, better),
+        })
     }
 
     /// A link over connections of your own making.
@@ -271,6 +298,9 @@ impl<S: Store> Client<S> {
             let attempt = shared.attempt(&mut retry, &stop).await;
             if stop.is_cancelled() || matches!(attempt, Attempt::Stopped) {
                 break;
+            }
+            if matches!(attempt, Attempt::Moving) {
+                continue;
             }
             shared.report(&attempt);
             let delay = match retry.after(&attempt) {
@@ -397,10 +427,20 @@ impl<C: Credentials> AnyCredentials for C {
 /// [`Dial`] behind a pointer.
 pub(crate) trait AnyDial: Send + Sync {
     fn dial<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Result<Box<dyn Transport>, DialError>>;
+    fn better<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Box<dyn Transport>>;
+    fn came_of(&self, kind: TransportKind, greeted: bool);
 }
 
 impl<D: Dial> AnyDial for D {
     fn dial<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Result<Box<dyn Transport>, DialError>> {
         Box::pin(Dial::dial(self, token))
+    }
+
+    fn better<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Box<dyn Transport>> {
+        Box::pin(Dial::better(self, token))
+    }
+
+    fn came_of(&self, kind: TransportKind, greeted: bool) {
+        Dial::came_of(self, kind, greeted);
     }
 }

@@ -1,19 +1,23 @@
 //! Opening a connection to the server.
 
+mod connector;
 mod endpoint;
 mod error;
+pub(crate) mod long_poll;
+mod roads;
 
-use std::{future::Future, io, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 pub(crate) use endpoint::shown;
 pub use endpoint::{EndpointError, PlaintextRule, endpoint};
 pub(crate) use error::io_cause;
 pub use error::{DialError, RetryRule};
 use holdfast_protocol::message::config::Secret;
+pub use long_poll::LongPollDialer;
+pub use roads::Roads;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    Connector, client_async_tls_with_config,
+    client_async_with_config,
     tungstenite::{
         Error,
         client::IntoClientRequest,
@@ -21,11 +25,11 @@ use tokio_tungstenite::{
         http::{HeaderValue, header},
     },
 };
-use url::{Host, Url};
+use url::Url;
 
-use self::error::{answered, tls_cause};
+use self::{connector::Connector, error::answered};
 use crate::transport::{
-    Transport,
+    Transport, TransportKind,
     websocket::{Dialed, limits},
 };
 
@@ -42,76 +46,61 @@ pub trait Dial: Send + Sync + 'static {
         &self,
         token: &Secret,
     ) -> impl Future<Output = Result<Box<dyn Transport>, DialError>> + Send;
+
+    /// Looks for a better road while a session is on a connection of this dialler: ends with an
+    /// open connection once there is one. The session then leaves in good order and the next one
+    /// takes it. The default never looks.
+    ///
+    /// # Cancel safety
+    /// Safe: dropped early, the search is given up.
+    fn better(&self, token: &Secret) -> impl Future<Output = Box<dyn Transport>> + Send {
+        let _ = token;
+        std::future::pending()
+    }
+
+    /// What came of a connection: whether frames passed both ways. The default takes no notice.
+    fn came_of(&self, kind: TransportKind, greeted: bool) {
+        let _ = (kind, greeted);
+    }
 }
 
 /// Dials a WebSocket over TCP, with TLS for `wss`.
 #[derive(Clone)]
 pub struct WebSocketDialer {
-    endpoint: Url,
-    tls: Option<Arc<ClientConfig>>,
+    connector: Connector,
 }
 
 impl WebSocketDialer {
     /// Dials `endpoint`, a `ws` or `wss` URL. `tls` is needed for the latter.
     #[must_use]
     pub fn new(endpoint: Url, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { endpoint, tls }
+        Self { connector: Connector::new(endpoint, tls) }
     }
 
     async fn connect(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
         let request = self.request(token)?;
-        let stream = self.connect_tcp().await?;
-        let connector = match &self.tls {
-            Some(config) => Connector::Rustls(Arc::clone(config)),
-            None => Connector::Plain,
-        };
-        client_async_tls_with_config(request, stream, Some(limits()), Some(connector))
+        let stream = self.connector.open().await?;
+        client_async_with_config(request, stream, Some(limits()))
             .await
             .map(|(socket, _)| Box::new(Dialed::new(socket)) as Box<dyn Transport>)
             .map_err(|error| self.refused(error))
     }
 
-    async fn connect_tcp(&self) -> Result<TcpStream, DialError> {
-        let port = self.endpoint.port_or_known_default().unwrap_or(80);
-        let stream = match self.endpoint.host() {
-            Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
-            Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
-            Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
-            None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
-        };
-        let stream = stream.map_err(|error| self.unreachable(&error))?;
-        // Frames are small and wait for nobody; a refusal here only costs a little time.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
-    }
-
     fn request(&self, token: &Secret) -> Result<Request, DialError> {
         let mut request = self
+            .connector
             .endpoint
             .as_str()
             .into_client_request()
             .map_err(|error| DialError::NotWebSocket { cause: error.to_string() })?;
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|_| DialError::UnusableToken)?;
-        bearer.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
         Ok(request)
-    }
-
-    fn unreachable(&self, error: &io::Error) -> DialError {
-        DialError::Unreachable { server: shown(&self.endpoint), cause: io_cause(error) }
     }
 
     fn refused(&self, error: Error) -> DialError {
         match error {
-            Error::Http(response) => answered(&self.endpoint, &response),
-            Error::Io(error) => match tls_cause(&error) {
-                Some(cause) => DialError::Tls { server: shown(&self.endpoint), cause },
-                None => self.unreachable(&error),
-            },
-            Error::Tls(error) => {
-                DialError::Tls { server: shown(&self.endpoint), cause: error.to_string() }
-            }
+            Error::Http(response) => answered(&self.connector.endpoint, &response),
+            Error::Io(error) => self.connector.refused(&error),
             other => DialError::NotWebSocket { cause: other.to_string() },
         }
     }
@@ -121,4 +110,11 @@ impl Dial for WebSocketDialer {
     async fn dial(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
         self.connect(token).await
     }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, DialError> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        .map_err(|_| DialError::UnusableToken)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }

@@ -12,10 +12,11 @@
 //! ```text
 //! Client (agent)                          accept (server, one call per connection)
 //!   retry    when to dial again             Gate      decides about the hello, hears of the end
-//!   Dial     opens connections              Mailbox   the hub's handle to the live session
+//!   Dial     opens connections, by          Mailbox   the hub's handle to the live session
+//!            the road that works            Exchanges the long-poll road's way in
 //!   driver ──────────── one task per connection ─────────── driver
 //!     Session    decides: pure, no I/O, no clock, no dice
-//!     Transport  carries text frames: WebSocket, memory
+//!     Transport  carries text frames: WebSocket, long polls, memory
 //!     Store      the durable half, yours: outbox and inbox position
 //! ```
 //!
@@ -91,6 +92,7 @@ pub mod client;
 mod clock;
 pub mod close_code;
 pub mod dial;
+mod dice;
 mod driver;
 mod post;
 pub mod server;
@@ -104,7 +106,8 @@ pub use client::{
 };
 pub use clock::Moment;
 pub use dial::PlaintextRule;
-pub use server::{Admission, Gate, Mailbox, ServeConfig, accept};
+pub use dice::Dice;
+pub use server::{Admission, ExchangeError, Exchanges, Gate, Mailbox, ServeConfig, accept};
 pub use session::{CloseReason, Ended, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};
 pub use store::{Positions, Record, Store, StoreError, Unsequenced};

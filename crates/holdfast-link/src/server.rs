@@ -1,5 +1,7 @@
 //! The server's end of links: one call per connection, and a mailbox per live session.
 
+mod exchanges;
+
 use std::{
     fmt,
     future::Future,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use axum::extract::ws::WebSocket;
+pub use exchanges::{EXCHANGE_SIZE_MAX, ExchangeError, Exchanges};
 use holdfast_protocol::{
     Payload, SessionId,
     message::link::{Hello, Reject},
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    dice::Dice,
     driver::{
         Driver, Outside, Wire, drain,
         handshake::{self, Caller},
@@ -34,14 +38,18 @@ use crate::{
 /// Times and bounds of the server's end.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Those of each session. Heartbeat and silence are told to the agent in the welcome.
+    /// Those of each session. Heartbeat and silence are told to the agent in the welcome; `jitter`
+    /// is drawn anew for each.
     pub session: Config,
+    /// Where chance comes from.
+    pub dice: Dice,
 }
 
 impl Default for ServeConfig {
     /// The defaults of a session, and a limit on how fast an agent may talk.
     fn default() -> Self {
-        Self { session: Config { rate: Some(Rate::default()), ..Config::default() } }
+        let session = Config { rate: Some(Rate::default()), ..Config::default() };
+        Self { session, dice: Dice::default() }
     }
 }
 
@@ -189,8 +197,10 @@ pub async fn serve<G: Gate>(
     stop: CancellationToken,
 ) -> Ended {
     let clock = Clock::start();
-    let session =
-        Session::server(Config { jitter: rand::random(), ..config.session.clone() }, clock.now());
+    let session = Session::server(
+        Config { jitter: config.dice.roll(), ..config.session.clone() },
+        clock.now(),
+    );
     let caller = match handshake::listen(session, Wire::new(transport), clock, &stop).await {
         Ok(caller) => caller,
         Err(ended) => return ended,

@@ -68,6 +68,8 @@ pub enum LinkEvent {
         session_id: SessionId,
         /// Its fencing token.
         epoch: u64,
+        /// Which road the frames take.
+        transport: TransportKind,
     },
     /// A newer session of the same agent took over: a second process or a copied machine.
     Fenced,

@@ -5,6 +5,9 @@
 //! WebSocket today, over long polls behind a hostile proxy, and over memory in a test.
 
 pub mod accepted;
+pub mod held;
+mod lane;
+pub(crate) mod long_poll;
 pub mod memory;
 pub mod tls;
 pub mod websocket;
@@ -43,6 +46,8 @@ pub enum Outgoing {
 /// Which road the frames take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportKind {
+    /// Plain HTTP requests that the server holds until it has something to say.
+    LongPoll,
     /// Within one process.
     Memory,
     /// A WebSocket, with or without TLS.

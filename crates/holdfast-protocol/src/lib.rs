@@ -30,6 +30,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// The path of the native agent endpoint on the server.
 pub const CONNECT_PATH: &str = "/api/v1/agent/connect";
 
+/// The path of the long-poll road, for networks that let no WebSocket pass.
+pub const EXCHANGE_PATH: &str = "/api/v1/agent/exchange";
+
 /// The path at which an agent trades its enrolment token for an agent token.
 pub const ENROL_PATH: &str = "/api/v1/agent/enrol";
 

@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod config;
+pub mod exchange;
 pub mod job;
 pub mod link;
 pub mod log;

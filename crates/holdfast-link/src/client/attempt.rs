@@ -32,6 +32,8 @@ pub(super) enum Attempt {
         /// The welcome and how long the session lived after it.
         lived: Option<(Opened, Duration)>,
     },
+    /// A better road was found, and the session has left for it.
+    Moving,
     /// Stopped before there was a session.
     Stopped,
 }
@@ -45,7 +47,7 @@ impl Attempt {
                 matches!(error, DialError::Unauthorised { .. } | DialError::UnusableToken)
             }
             Self::Ended { ended, .. } => ended.code() == "revoked",
-            Self::Store(_) | Self::Stopped => false,
+            Self::Moving | Self::Store(_) | Self::Stopped => false,
         }
     }
 }
@@ -64,11 +66,16 @@ impl<S: Store> Shared<S> {
             Err(error) => return Attempt::NoToken(error),
         };
         retry.used_token = Some(token.clone());
-        let dialled = dial::run(&*self.dialer, &self.server, &token, dial_max, stop);
-        let transport = match dialled.await {
-            Some(Ok(transport)) => transport,
-            Some(Err(error)) => return Attempt::Dial(error),
-            None => return Attempt::Stopped,
+        let transport = match retry.successor.take() {
+            Some(transport) => transport,
+            None => {
+                let dialled = dial::run(&*self.dialer, &self.server, &token, dial_max, stop);
+                match dialled.await {
+                    Some(Ok(transport)) => transport,
+                    Some(Err(error)) => return Attempt::Dial(error),
+                    None => return Attempt::Stopped,
+                }
+            }
         };
         retry.good_token = retry.used_token.clone();
         self.enter(LinkState::Handshaking, "connected", |_| {});
@@ -87,7 +94,7 @@ impl<S: Store> Shared<S> {
         };
         let face = Face { shared: self, kind: transport.kind(), opened: OnceLock::new() };
         let clock = Clock::start();
-        let config = Config { jitter: rand::random(), ..self.config.session.clone() };
+        let config = Config { jitter: self.config.dice.roll(), ..self.config.session.clone() };
         let session =
             Session::agent(config, positions, self.introduction(retry.epoch), clock.now());
         let mut driver = Driver::new(
@@ -105,13 +112,28 @@ impl<S: Store> Shared<S> {
         }
         let ended = match handshake::greet(&mut driver, stop).await {
             Some(ended) => ended,
-            None => live::run(&mut driver, stop).await,
+            None => {
+                let token = retry.good_token.clone().unwrap_or_else(|| Secret::new(""));
+                let better = self.dialer.better(&token);
+                let (ended, successor) = live::run_until_better(&mut driver, better, stop).await;
+                retry.successor = successor;
+                ended
+            }
         };
         let lived = face.lived();
+        // A reject is an answer too: frames pass.
+        let greeted = lived.is_some() || matches!(ended, Ended::Rejected(_));
+        if greeted || !stop.is_cancelled() {
+            self.dialer.came_of(face.kind, greeted);
+        }
         self.enter(LinkState::Waiting, ended.code(), |_| {});
         self.post.put_back(drain::finish(driver).await.into_lanes());
         if let Some((opened, _)) = &lived {
             retry.epoch = opened.epoch;
+        }
+        if retry.successor.is_some() && !stop.is_cancelled() {
+            retry.note_lived(lived.as_ref());
+            return Attempt::Moving;
         }
         Attempt::Ended { ended, lived }
     }
@@ -139,9 +161,9 @@ impl<S: Store> Shared<S> {
                 let reason = ended.to_string();
                 (ended.code().to_owned(), reason.clone(), LinkEvent::Lost { reason })
             }
-            Attempt::Stopped => return,
+            Attempt::Moving | Attempt::Stopped => return,
         };
-        tracing::info!(code, message, "no link");
+        tracing::info!(code, reason = message, "no link");
         if code == "fenced" {
             self.tell(LinkEvent::Fenced);
         }
@@ -218,7 +240,8 @@ impl<S: Store> Outside for Face<'_, S> {
             status.clock_offset_ms = Some(offset);
         });
         let Opened { session_id, epoch, .. } = *opened;
-        self.shared.tell(LinkEvent::Connected { session_id, epoch });
+        let transport = self.kind;
+        self.shared.tell(LinkEvent::Connected { session_id, epoch, transport });
     }
 
     fn notice(&self, notice: &Notice) {

@@ -9,7 +9,9 @@ use crate::{
     backoff::{Backoff, spread},
     close_code,
     dial::RetryRule,
+    dice::Dice,
     session::{Ended, Loss, Opened},
+    transport::Transport,
 };
 
 /// The longest a server can make an agent stay away.
@@ -18,6 +20,7 @@ const HINT_MAX: Duration = Duration::from_secs(60 * 60);
 /// What is remembered from one attempt to the next.
 pub(super) struct Retry {
     backoff: Backoff,
+    dice: Dice,
     delay_slow: Duration,
     stable_min: Duration,
     /// The last token shown to a server.
@@ -26,24 +29,28 @@ pub(super) struct Retry {
     pub(super) good_token: Option<Secret>,
     /// The epoch of the last welcome.
     pub(super) epoch: u64,
+    /// An open connection for the next session.
+    pub(super) successor: Option<Box<dyn Transport>>,
 }
 
 impl Retry {
     pub(super) fn new(config: &ClientConfig) -> Self {
         Self {
             backoff: Backoff::new(config.delay_min, config.delay_max),
+            dice: config.dice.clone(),
             delay_slow: config.delay_slow,
             stable_min: config.stable_min,
             used_token: None,
             good_token: None,
             epoch: 0,
+            successor: None,
         }
     }
 
     /// How long to wait after `attempt`.
     pub(super) fn after(&mut self, attempt: &Attempt) -> Result<Duration, Fatal> {
         match attempt {
-            Attempt::NoToken(_) | Attempt::Store(_) | Attempt::Stopped => {
+            Attempt::Moving | Attempt::NoToken(_) | Attempt::Store(_) | Attempt::Stopped => {
                 Ok(self.by(RetryRule::Backoff))
             }
             Attempt::Dial(error) => Ok(self.by(error.rule())),
@@ -59,23 +66,27 @@ impl Retry {
         if let Ended::PeerAhead { ours, theirs } = *ended {
             return Err(Fatal::SetBack { ours, theirs });
         }
-        // Only a session that lasted proves that dialling works: a server that accepts and drops at
-        // once must not be dialled in a tight loop.
-        if lived.is_some_and(|(_, lived)| *lived >= self.stable_min) {
-            self.backoff.reset();
-        }
+        self.note_lived(lived);
         let delay = self.by(rule_after(ended));
         // One restart wakes the whole fleet: even the first redial is spread as the server wished.
         let wished = lived.map_or(Duration::ZERO, |(opened, _)| opened.redial_spread.min(HINT_MAX));
-        Ok(delay.max(spread(Duration::ZERO, wished, rand::random())))
+        Ok(delay.max(spread(Duration::ZERO, wished, self.dice.roll())))
+    }
+
+    /// Only a session that lasted proves that dialling works: a server that accepts and drops at
+    /// once must not be dialled in a tight loop.
+    pub(super) fn note_lived(&mut self, lived: Option<&(Opened, Duration)>) {
+        if lived.is_some_and(|(_, lived)| *lived >= self.stable_min) {
+            self.backoff.reset();
+        }
     }
 
     fn by(&mut self, rule: RetryRule) -> Duration {
-        let backoff = self.backoff.advance(rand::random());
+        let backoff = self.backoff.advance(self.dice.roll());
         match rule {
             RetryRule::Backoff => backoff,
             RetryRule::NotBefore(hint) => hint.min(HINT_MAX).saturating_add(backoff),
-            RetryRule::Slowly => spread(self.delay_slow, self.delay_slow, rand::random()),
+            RetryRule::Slowly => spread(self.delay_slow, self.delay_slow, self.dice.roll()),
         }
     }
 }

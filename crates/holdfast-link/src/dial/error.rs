@@ -124,6 +124,16 @@ impl DialError {
         }
     }
 
+    /// Whether a box in between may have refused the WebSocket, rather than the server the agent.
+    /// Those that strip the wish for an upgrade leave a request that a server finds malformed.
+    pub(super) fn blames_the_road(&self) -> bool {
+        match self {
+            Self::UpgradeRefused { .. } | Self::NotWebSocket { .. } => true,
+            Self::Status { status } => matches!(status, 400 | 405 | 501 | 502),
+            _ => false,
+        }
+    }
+
     /// A stable word for status, logs and tests.
     #[must_use]
     pub fn code(&self) -> &'static str {

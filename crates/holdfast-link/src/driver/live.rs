@@ -7,7 +7,30 @@ use super::Driver;
 use crate::{
     session::{Ended, Event},
     store::Store,
+    transport::Transport,
 };
+
+/// As [`run`], but leaves in good order when `better` ends with another connection. Gives that too,
+/// for the next session.
+///
+/// # Cancel safety
+/// As [`run`].
+pub(crate) async fn run_until_better<S: Store>(
+    driver: &mut Driver<'_, S>,
+    better: impl Future<Output = Box<dyn Transport>>,
+    stop: &CancellationToken,
+) -> (Ended, Option<Box<dyn Transport>>) {
+    let leave = stop.child_token();
+    let mut running = std::pin::pin!(run(driver, &leave));
+    // Order: the session, the search. The search is safe to drop, and the session goes on after it.
+    let successor = tokio::select! {
+        biased;
+        ended = &mut running => return (ended, None),
+        successor = better => successor,
+    };
+    leave.cancel();
+    (running.await, Some(successor))
+}
 
 /// Drives the session until it ends, in whatever way.
 ///

@@ -4,17 +4,19 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{State, ws::WebSocketUpgrade},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, post},
     serve::ListenerExt,
 };
 use futures_util::{SinkExt, StreamExt};
 use holdfast_link::{
-    Client, LinkEvent, ServeConfig, accept, configure, store::memory::MemoryStore,
+    Client, ClientConfig, ExchangeError, Exchanges, LinkEvent, ServeConfig, accept, configure,
+    server::serve, store::memory::MemoryStore,
 };
-use holdfast_protocol::{CONNECT_PATH, FRAME_SIZE_MAX};
+use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH, FRAME_SIZE_MAX};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
@@ -35,15 +37,16 @@ use tokio_tungstenite::{
     },
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::world::{
     House, Keys, Machine, TOKEN, append, connected, identity, numbers, quick, soon, status,
 };
 
 /// A server on a free port.
-struct Site {
-    house: Arc<House>,
-    url: String,
+pub(crate) struct Site {
+    pub(crate) house: Arc<House>,
+    pub(crate) url: String,
     stop: CancellationToken,
     /// What every dial is answered with, when not with an upgrade.
     answer: Arc<Mutex<Option<Response>>>,
@@ -55,6 +58,12 @@ struct Desk {
     house: Arc<House>,
     stop: CancellationToken,
     answer: Arc<Mutex<Option<Response>>>,
+    exchanges: Arc<Exchanges>,
+}
+
+fn is_known(headers: &HeaderMap) -> bool {
+    let expected = format!("Bearer {TOKEN}");
+    headers.get("authorization").is_some_and(|value| value == expected.as_str())
 }
 
 async fn connect(
@@ -65,8 +74,7 @@ async fn connect(
     if let Some(answer) = desk.answer.lock().unwrap().take() {
         return answer;
     }
-    let expected = format!("Bearer {TOKEN}");
-    if headers.get("authorization").is_none_or(|value| value != expected.as_str()) {
+    if !is_known(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     configure(upgrade).on_upgrade(|socket| async move {
@@ -74,8 +82,25 @@ async fn connect(
     })
 }
 
+async fn exchange(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
+    if !is_known(&headers) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Desk { house, stop, exchanges, .. } = desk;
+    let open = |transport| {
+        tokio::spawn(async move {
+            serve(Box::new(transport), &*house, &ServeConfig::default(), stop).await
+        });
+    };
+    match exchanges.answer(Uuid::nil(), &body, open).await {
+        Ok(answer) => answer.into_response(),
+        Err(ExchangeError::Gone) => StatusCode::GONE.into_response(),
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
 impl Site {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::open_at("127.0.0.1:0", Arc::default()).await
     }
 
@@ -84,9 +109,16 @@ impl Site {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let answer = Arc::default();
-        let desk =
-            Desk { house: Arc::clone(&house), stop: stop.clone(), answer: Arc::clone(&answer) };
-        let app = Router::new().route(CONNECT_PATH, any(connect)).with_state(desk);
+        let desk = Desk {
+            house: Arc::clone(&house),
+            stop: stop.clone(),
+            answer: Arc::clone(&answer),
+            exchanges: Arc::default(),
+        };
+        let app = Router::new()
+            .route(CONNECT_PATH, any(connect))
+            .route(EXCHANGE_PATH, post(exchange))
+            .with_state(desk);
         // As the server does: an ack that waits for the agent's delayed TCP ack costs 40 ms.
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -110,7 +142,7 @@ impl Site {
     }
 }
 
-fn start(client: &Client<MemoryStore>) -> (CancellationToken, JoinHandle<()>) {
+pub(crate) fn start(client: &Client<MemoryStore>) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let (client, token) = (client.clone(), stop.clone());
     (stop, tokio::spawn(async move { client.run(token).await.unwrap() }))
@@ -214,7 +246,9 @@ async fn each_refusal_is_told_in_words_for_people() {
         (StatusCode::UPGRADE_REQUIRED, "upgrade_refused", "a proxy in between"),
         (StatusCode::BAD_GATEWAY, "unexpected_status", "HTTP 502"),
     ] {
-        let (client, _, _) = site.client();
+        let config = ClientConfig { exchange_path: None, ..quick(&site.url) };
+        let store = Arc::new(MemoryStore::default());
+        let client = Client::new(config, identity(), store, Keys::new(TOKEN), Machine).unwrap();
         *site.answer.lock().unwrap() = Some(status_code.into_response());
         let (stop, task) = start(&client);
         let status = status(&client, |status| status.last_error.is_some()).await;
@@ -248,10 +282,8 @@ async fn a_server_without_tls_is_told_apart_from_one_that_is_away() {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    let config = holdfast_link::ClientConfig {
-        tls: Some(Arc::new(tls)),
-        ..quick(&site.url.replace("http", "https"))
-    };
+    let config =
+        ClientConfig { tls: Some(Arc::new(tls)), ..quick(&site.url.replace("http", "https")) };
     let store = Arc::new(MemoryStore::default());
     let client = Client::new(config, identity(), store, Keys::new(TOKEN), Machine).unwrap();
     let (stop, task) = start(&client);
@@ -340,18 +372,22 @@ async fn a_frame_that_only_claims_to_be_huge_is_refused_before_it_comes() {
 
 /// Passes bytes on in both directions, until `bytes` of them have gone to the server; then both
 /// sides are dropped. The next connection gets `step` bytes more.
-async fn leaky_road(listener: TcpListener, server: String, first: usize, step: usize) {
+pub(crate) async fn leaky_road(listener: TcpListener, server: String, first: usize, step: usize) {
     for bytes in (first..).step_by(step) {
-        let (mut agent, _) = listener.accept().await.unwrap();
-        let mut server = TcpStream::connect(&server).await.unwrap();
-        let (mut from_agent, mut to_agent) = agent.split();
-        let (mut from_server, mut to_server) = server.split();
-        let mut bounded = (&mut from_agent).take(bytes as u64);
-        // Whoever is done first ends the connection, in the middle of whatever was under way.
-        tokio::select! {
-            _ = copy(&mut bounded, &mut to_server) => {}
-            _ = copy(&mut from_server, &mut to_agent) => {}
-        }
+        let (agent, _) = listener.accept().await.unwrap();
+        let server = TcpStream::connect(&server).await.unwrap();
+        tokio::spawn(leak(agent, server, bytes as u64));
+    }
+}
+
+async fn leak(mut agent: TcpStream, mut server: TcpStream, bytes: u64) {
+    let (mut from_agent, mut to_agent) = agent.split();
+    let (mut from_server, mut to_server) = server.split();
+    let mut bounded = (&mut from_agent).take(bytes);
+    // Whoever is done first ends the connection, in the middle of whatever was under way.
+    tokio::select! {
+        _ = copy(&mut bounded, &mut to_server) => {}
+        _ = copy(&mut from_server, &mut to_agent) => {}
     }
 }
 

@@ -40,7 +40,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What a dial meets.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Door {
+pub(crate) enum Door {
+    /// A box in between refuses.
+    Blocked,
     /// The house answers.
     Open,
     /// It is opened and slammed at once.
@@ -53,24 +55,40 @@ enum Door {
 
 /// Every dial starts a session of the house over memory.
 #[derive(Clone)]
-struct Doorbell {
+pub(crate) struct Doorbell {
     house: Arc<House>,
     door: Arc<Mutex<Door>>,
     dials: Arc<AtomicU64>,
+    /// Which road its connections claim to be.
+    kind: TransportKind,
     valve: Valve,
     /// The sessions started, oldest first.
     sessions: Arc<Mutex<Vec<JoinHandle<Ended>>>>,
 }
 
 impl Doorbell {
-    fn new(house: Arc<House>) -> Self {
+    pub(crate) fn set(&self, door: Door) {
+        *self.door.lock().unwrap() = door;
+    }
+
+    pub(crate) fn dials(&self) -> u64 {
+        self.dials.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn new(house: Arc<House>) -> Self {
         Self {
             house,
             door: Arc::new(Mutex::new(Door::Open)),
             dials: Arc::default(),
+            kind: TransportKind::Memory,
             valve: Valve::default(),
             sessions: Arc::default(),
         }
+    }
+
+    /// The same, as the other road.
+    pub(crate) fn by_long_polls(self) -> Self {
+        Self { kind: TransportKind::LongPoll, ..self }
     }
 
     fn open(&self) -> Box<dyn Transport> {
@@ -80,7 +98,7 @@ impl Doorbell {
             let stop = CancellationToken::new();
             serve(Box::new(theirs), &*house, &ServeConfig::default(), stop).await
         }));
-        Box::new(Valved { inner: ours, valve: self.valve.clone() })
+        Box::new(Valved { inner: ours, kind: self.kind, valve: self.valve.clone() })
     }
 }
 
@@ -90,6 +108,7 @@ impl Dial for Doorbell {
         let door = *self.door.lock().unwrap();
         match door {
             Door::Open => Ok(self.open()),
+            Door::Blocked => Err(DialError::UpgradeRefused { status: 200 }),
             Door::Slammed => Ok(Box::new(memory::pair(CAPACITY).0)),
             Door::Locked if token.expose() == TOKEN => {
                 Err(DialError::Unauthorised { status: 401, said: None })
@@ -109,6 +128,7 @@ struct Valve {
 
 struct Valved {
     inner: memory::Memory,
+    kind: TransportKind,
     valve: Valve,
 }
 
@@ -139,14 +159,14 @@ impl Transport for Valved {
     }
 
     fn kind(&self) -> TransportKind {
-        self.inner.kind()
+        self.kind
     }
 }
 
-struct Pair {
-    house: Arc<House>,
-    store: Arc<MemoryStore>,
-    client: Client<MemoryStore>,
+pub(crate) struct Pair {
+    pub(crate) house: Arc<House>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) client: Client<MemoryStore>,
     keys: Keys,
     bell: Doorbell,
     stop: CancellationToken,
@@ -160,7 +180,12 @@ impl Pair {
 
     fn start_with(house: Arc<House>, door: Door) -> Self {
         let bell = Doorbell::new(Arc::clone(&house));
-        *bell.door.lock().unwrap() = door;
+        bell.set(door);
+        Self::over(house, bell.clone(), bell)
+    }
+
+    /// A pair whose client dials with `dialer`, of which `bell` is a part.
+    pub(crate) fn over(house: Arc<House>, bell: Doorbell, dialer: impl Dial) -> Self {
         let store = Arc::new(MemoryStore::default());
         let config = ClientConfig::new("http://localhost".parse().unwrap());
         let keys = Keys::new(TOKEN);
@@ -170,7 +195,7 @@ impl Pair {
             Arc::clone(&store),
             keys.clone(),
             Machine,
-            bell.clone(),
+            dialer,
         );
         let stop = CancellationToken::new();
         let (runner, token) = (client.clone(), stop.clone());
@@ -186,14 +211,14 @@ impl Pair {
     }
 
     fn dials(&self) -> u64 {
-        self.bell.dials.load(Ordering::Relaxed)
+        self.bell.dials()
     }
 
-    async fn lost(&self) {
+    pub(crate) async fn lost(&self) {
         status(&self.client, |status| !status.is_connected()).await;
     }
 
-    async fn finish(self) {
+    pub(crate) async fn finish(self) {
         self.stop.cancel();
         soon(self.task).await.unwrap().unwrap();
     }
