@@ -104,6 +104,7 @@ mod tests {
         Host {
             name: "db-1",
             group: "tables",
+            cron: "0 3 * * *",
             what: String::new(),
             source: "/data".into(),
             excludes: Vec::new(),
