@@ -82,7 +82,8 @@ fn draw(report: &Report, figures: &[&Measurement]) -> String {
 fn svg(title: &str, below: &str, lines: &[Line]) -> String {
     let frame = Frame::around(lines);
     let mut text = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"
+    font-family="sans-serif" font-size="12">
 <rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>
 <text x="{LEFT}" y="24" font-size="15" font-weight="bold">{}</text>
 <text x="{LEFT}" y="{}" fill="#555b66">{}</text>

@@ -161,7 +161,7 @@ impl Stage {
         }
         let standing = self.standing().await?;
         bail!(
-            "{} of {} agents are connected after {} s; failed attempts: {:?}; the server says: {:?}",
+            "{} of {} agents are connected after {} s; failed attempts: {:?}; server log: {:?}",
             standing.connected,
             self.size.hosts,
             limit.as_secs(),

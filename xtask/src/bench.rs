@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::{command, tools, workspace};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
     /// What to measure: idle, ingest, dispatch, storm, fan-out, outbox, overhead, agent-idle, ui
     scenarios: Vec<String>,
@@ -19,11 +19,11 @@ pub(crate) struct Options {
     /// Writes all figures there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Proves in seconds that the harness works, with programs built for debugging; measures nothing
+    /// Proves in seconds that the harness works, with debug builds; measures nothing
     #[arg(long)]
     smoke: bool,
     /// Draws growth curves into docs/images
-    #[arg(long)]
+    #[arg(long, conflicts_with = "smoke")]
     plots: bool,
     /// How to build: dev or release [default: release; with --smoke dev]
     #[arg(long)]
@@ -49,6 +49,12 @@ impl Options {
         let name = if self.profile() == "dev" { "debug" } else { self.profile() };
         workspace::target().join(name)
     }
+}
+
+/// Goes through all scenarios at the smallest sizes, with programs that are built already. It fails
+/// when the harness is broken, never because a machine is slow.
+pub(crate) fn smoke() -> Result<()> {
+    run(&Options { smoke: true, no_build: true, ..Options::default() })
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {

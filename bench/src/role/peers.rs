@@ -211,7 +211,12 @@ async fn open(options: &Options) -> Result<Socket> {
 
 /// About what a progress message of a light agent weighs on the wire.
 pub(super) fn message(number: usize) -> String {
-    format!(
-        r#"{{"kind":"job.progress","ts":"2026-01-01T00:00:00.000Z","payload":{{"job_id":"00000003-0000-7000-8000-{number:012x}","percent_done":0.5,"files_done":{number},"total_files":1000000,"bytes_done":409600,"total_bytes":1099511627776,"eta_seconds":3600,"throughput_bps":104857600,"current_files":["/srv/data/some/folder/with/a/file.dat"],"error_count":0}}}}"#
-    )
+    let job_id = format!("00000003-0000-7000-8000-{number:012x}");
+    let file = "/srv/data/some/folder/with/a/file.dat";
+    let payload = serde_json::json!({
+        "job_id": job_id, "percent_done": 0.5, "files_done": number, "total_files": 1_000_000,
+        "bytes_done": 409_600, "total_bytes": 1_u64 << 40, "eta_seconds": 3600,
+        "throughput_bps": 104_857_600, "current_files": [file], "error_count": 0,
+    });
+    format!(r#"{{"kind":"job.progress","ts":"2026-01-01T00:00:00Z","payload":{payload}}}"#)
 }

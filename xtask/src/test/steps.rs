@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{command, tidy, tools, web};
+use crate::{bench, command, tidy, tools, web};
 
 /// One thing to check.
 pub(super) struct Step {
@@ -30,6 +30,7 @@ pub(super) fn all(quick: bool) -> Vec<Step> {
     ];
     if !quick {
         steps.push(step("end to end", "real programs, real restic", end_to_end));
+        steps.push(step("bench", "the bench still goes through all scenarios", bench::smoke));
         steps.push(step("browser", "the dashboard in a real browser", browser));
     }
     steps
