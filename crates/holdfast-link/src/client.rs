@@ -15,7 +15,10 @@ use std::{
 
 use holdfast_protocol::{
     CONNECT_PATH, Class, EXCHANGE_PATH, Incarnation, Payload, Seq,
-    message::{config::Secret, link::Facts},
+    message::{
+        config::Secret,
+        link::{Facts, Refusal},
+    },
 };
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{broadcast, watch};
@@ -28,9 +31,9 @@ use crate::{
         self, Dial, DialError, EndpointError, LongPollDialer, PlaintextRule, Roads, WebSocketDialer,
     },
     dice::Dice,
-    driver::wait,
+    driver::{Answering, wait},
     post::Post,
-    session::{Config, Dropped},
+    session::{Config, Dropped, Request, RequestError},
     status::{LinkEvent, LinkState, LinkStatus},
     store::{Store, Unsequenced},
     transport::{
@@ -153,7 +156,7 @@ impl Error for CredentialsError {
     }
 }
 
-/// What the link asks the agent. All three must answer at once.
+/// What the link asks the agent. The first three must answer at once.
 pub trait Host: Send + Sync + 'static {
     /// What the machine and the agent are; asked at every hello.
     fn facts(&self) -> Facts;
@@ -161,6 +164,16 @@ pub trait Host: Send + Sync + 'static {
     fn capabilities(&self) -> Vec<String>;
     /// The body of a heartbeat; asked whenever one is due.
     fn heartbeat(&self) -> Payload;
+    /// The server asks. It may take its time; others are asked meanwhile. The default knows nothing.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which is sent as it is.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way when the session ends.
+    fn answer(&self, request: Request) -> impl Future<Output = Result<Payload, Refusal>> + Send {
+        std::future::ready(Err(Refusal::unknown(&request.kind)))
+    }
 }
 
 /// Which life of the outbox this is.
@@ -220,7 +233,7 @@ struct Shared<S> {
     identity: Identity,
     store: Arc<S>,
     credentials: Box<dyn AnyCredentials>,
-    host: Box<dyn Host>,
+    host: Box<dyn AnyHost>,
     dialer: Box<dyn AnyDial>,
     post: Post,
     states: Mutex<BTreeMap<(String, String), Unsequenced>>,
@@ -348,6 +361,25 @@ impl<S: Store> Client<S> {
         self.shared.post.withdraw(kind, key);
     }
 
+    /// Asks the server and waits for its answer, at most `timeout`.
+    ///
+    /// A question is not kept: it needs a session, and when that ends first nobody knows whether the
+    /// server has acted. What must happen exactly once belongs into a record.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe: the answer is dropped when it comes.
+    pub async fn request(
+        &self,
+        kind: &str,
+        payload: Payload,
+        timeout: Duration,
+    ) -> Result<Payload, RequestError> {
+        self.shared.post.ask(kind, payload, timeout).await
+    }
+
     /// Messages without number that found no room so far. What the present session dropped is
     /// counted when it ends.
     #[must_use]
@@ -421,6 +453,32 @@ pub(crate) trait AnyCredentials: Send + Sync {
 impl<C: Credentials> AnyCredentials for C {
     fn token(&self) -> Boxed<'_, Result<Secret, CredentialsError>> {
         Box::pin(Credentials::token(self))
+    }
+}
+
+/// [`Host`] behind a pointer.
+pub(crate) trait AnyHost: Send + Sync {
+    fn facts(&self) -> Facts;
+    fn capabilities(&self) -> Vec<String>;
+    fn heartbeat(&self) -> Payload;
+    fn answer(&self, request: Request) -> Answering<'_>;
+}
+
+impl<H: Host> AnyHost for H {
+    fn facts(&self) -> Facts {
+        Host::facts(self)
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Host::capabilities(self)
+    }
+
+    fn heartbeat(&self) -> Payload {
+        Host::heartbeat(self)
+    }
+
+    fn answer(&self, request: Request) -> Answering<'_> {
+        Box::pin(Host::answer(self, request))
     }
 }
 

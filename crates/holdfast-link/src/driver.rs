@@ -17,17 +17,18 @@ pub(crate) mod live;
 pub(crate) mod wait;
 mod wire;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
 use futures_util::{FutureExt, stream::FuturesUnordered};
-use holdfast_protocol::Payload;
+use holdfast_protocol::{Payload, message::link::Refusal};
 use jiff::Timestamp;
+use tokio::sync::oneshot;
 
 pub(crate) use self::wire::Wire;
 use crate::{
     clock::Clock,
-    post::{Parcel, Post},
-    session::{Action, Ended, Event, Notice, Opened, Session},
+    post::{Ask, Parcel, Post},
+    session::{Action, Ended, Event, Notice, Opened, Outcome, Request, Session},
     store::{Store, StoreError},
     transport::Outgoing,
 };
@@ -40,16 +41,35 @@ pub(crate) trait Outside: Send + Sync {
     fn opened(&self, opened: &Opened);
     /// Something a person may want to know.
     fn notice(&self, notice: &Notice);
+    /// The peer asks.
+    fn answer(&self, request: Request) -> Answering<'_>;
 }
 
-type Work = Pin<Box<dyn Future<Output = Event> + Send>>;
+/// An answer that is being thought about.
+pub(crate) type Answering<'a> = Pin<Box<dyn Future<Output = Result<Payload, Refusal>> + Send + 'a>>;
+
+type Work<'a> = Pin<Box<dyn Future<Output = Event> + Send + 'a>>;
+
+/// Lets nobody wait for the answer of a session that is gone, in whatever way.
+struct Open<'a>(&'a Post);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set_open(false);
+    }
+}
 
 /// One session with everything it needs.
 pub(crate) struct Driver<'a, S> {
     session: Session,
     wire: Wire,
     store: Arc<S>,
-    work: FuturesUnordered<Work>,
+    work: FuturesUnordered<Work<'static>>,
+    /// Answers to the peer. Unlike store work they may take long, and are dropped with the session.
+    answers: FuturesUnordered<Work<'a>>,
+    /// Who waits for the peer's answers, by ticket.
+    askers: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    open: Option<Open<'a>>,
     clock: Clock,
     post: &'a Post,
     outside: &'a dyn Outside,
@@ -65,8 +85,19 @@ impl<'a, S: Store> Driver<'a, S> {
         post: &'a Post,
         outside: &'a dyn Outside,
     ) -> Self {
-        let work = FuturesUnordered::new();
-        Self { session, wire, store, work, clock, post, outside, close: None }
+        Self {
+            session,
+            wire,
+            store,
+            work: FuturesUnordered::new(),
+            answers: FuturesUnordered::new(),
+            askers: BTreeMap::new(),
+            open: None,
+            clock,
+            post,
+            outside,
+            close: None,
+        }
     }
 
     /// Does everything the session wants done now. Gives how it ended, when it has.
@@ -75,6 +106,7 @@ impl<'a, S: Store> Driver<'a, S> {
             match action {
                 // Only a session whose hello has not been taken asks; see `handshake::admit`.
                 Action::Admit(_) => {}
+                Action::Answer { id, request } => self.answer(id, request),
                 Action::Apply(records) => self.begin(|store| async move {
                     store.apply(records).await?;
                     Ok(Event::Applied)
@@ -82,7 +114,10 @@ impl<'a, S: Store> Driver<'a, S> {
                 Action::Close { code, reason } => {
                     self.close = Some(Outgoing::Close { code, reason });
                 }
-                Action::End(ended) => return Some(ended),
+                Action::End(ended) => {
+                    self.open = None;
+                    return Some(ended);
+                }
                 Action::Forget { through } => self.begin(move |store| async move {
                     store.forget(through).await?;
                     Ok(Event::Forgotten)
@@ -93,12 +128,22 @@ impl<'a, S: Store> Driver<'a, S> {
                     Ok(Event::Loaded { after, records })
                 }),
                 Action::Notice(notice) => self.outside.notice(&notice),
-                Action::Opened(opened) => self.outside.opened(&opened),
+                Action::Opened(opened) => {
+                    self.post.set_open(true);
+                    self.open = Some(Open(self.post));
+                    self.outside.opened(&opened);
+                }
                 Action::Receive(message) => self.begin(|store| async move {
                     store.receive(message).await?;
                     Ok(Event::Received)
                 }),
                 Action::Send(frame) => self.wire.send_frame(frame),
+                Action::Settle { ticket, outcome } => {
+                    if let Some(asker) = self.askers.remove(&ticket) {
+                        // Whoever asked may have gone.
+                        let _ = asker.send(outcome);
+                    }
+                }
                 Action::Skip(missing) => self.begin(|store| async move {
                     store.skip(missing).await?;
                     Ok(Event::Skipped)
@@ -115,6 +160,15 @@ impl<'a, S: Store> Driver<'a, S> {
     {
         let work = work(Arc::clone(&self.store));
         self.work.push(Box::pin(async move { work.await.unwrap_or_else(Event::StoreFailed) }));
+    }
+
+    fn answer(&mut self, id: String, request: Request) {
+        let (kind, bytes) = (request.kind.clone(), request.payload.as_str().len());
+        let answering = self.outside.answer(request);
+        self.answers.push(Box::pin(async move {
+            let result = answering.await;
+            Event::Answer { id, kind, bytes, result }
+        }));
     }
 
     fn beat(&mut self) {
@@ -135,6 +189,21 @@ impl<'a, S: Store> Driver<'a, S> {
         self.handle(Event::Tick);
     }
 
+    fn handle_asks(&mut self) {
+        let asks = self.post.take_asks();
+        if !asks.is_empty() {
+            // Whoever has gone makes room for those who come.
+            let gone = self.askers.extract_if(.., |_, asker| asker.is_closed());
+            for ticket in gone.map(|(ticket, _)| ticket).collect::<Vec<_>>() {
+                self.handle(Event::Abandon { ticket });
+            }
+        }
+        for Ask { question, asker } in asks {
+            self.askers.insert(question.ticket, asker);
+            self.handle(Event::Ask(question));
+        }
+    }
+
     pub(crate) fn handle_post(&mut self) {
         let Parcel { lanes, withdrawn, wake, close } = self.post.take();
         for (kind, key) in withdrawn {
@@ -143,6 +212,7 @@ impl<'a, S: Store> Driver<'a, S> {
         for message in lanes.into_messages() {
             self.handle(Event::Send(message));
         }
+        self.handle_asks();
         if wake {
             self.handle(Event::Wake);
         }

@@ -108,7 +108,7 @@ pub use clock::Moment;
 pub use dial::PlaintextRule;
 pub use dice::Dice;
 pub use server::{Admission, ExchangeError, Exchanges, Gate, Mailbox, ServeConfig, accept};
-pub use session::{CloseReason, Ended, Session};
+pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};
 pub use store::{Positions, Record, Store, StoreError, Unsequenced};
 pub use transport::accepted::configure;

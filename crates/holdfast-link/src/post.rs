@@ -3,12 +3,15 @@
 use std::{
     collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use holdfast_protocol::Payload;
+use jiff::Timestamp;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    session::{CloseReason, Dropped, Lanes},
+    session::{ASKED_MAX, CloseReason, Dropped, Lanes, Outcome, Question, RequestError},
     store::Unsequenced,
 };
 
@@ -24,7 +27,24 @@ pub(crate) struct Post {
     parcel: Mutex<Parcel>,
     /// What found no room in lanes that have been taken since.
     dropped: Mutex<Dropped>,
+    asks: Mutex<Asks>,
     arrived: Notify,
+}
+
+/// Questions on their way to the session. They are taken only while there is one, because whoever
+/// asks waits for an answer.
+#[derive(Debug, Default)]
+struct Asks {
+    open: bool,
+    tickets: u64,
+    waiting: Vec<Ask>,
+}
+
+/// A question, and who waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) question: Question,
+    pub(crate) asker: oneshot::Sender<Outcome>,
 }
 
 /// Everything handed over since the driver last looked.
@@ -54,6 +74,45 @@ impl Post {
                 parcel.withdrawn.pop_first();
             }
         });
+    }
+
+    /// Asks the peer and waits for the answer.
+    ///
+    /// # Cancel safety
+    /// Safe: nobody waits for the answer then.
+    pub(crate) async fn ask(&self, kind: &str, payload: Payload, timeout: Duration) -> Outcome {
+        let answer = {
+            let mut asks = self.asks();
+            if !asks.open {
+                return Err(RequestError::NotConnected);
+            }
+            if asks.waiting.len() >= ASKED_MAX {
+                return Err(RequestError::TooMany);
+            }
+            asks.tickets += 1;
+            let (ticket, kind, ts) = (asks.tickets, kind.to_owned(), Timestamp::now());
+            let (asker, answer) = oneshot::channel();
+            let question = Question { ticket, kind, ts, payload, timeout };
+            asks.waiting.push(Ask { question, asker });
+            answer
+        };
+        self.arrived.notify_one();
+        answer.await.unwrap_or(Err(RequestError::Lost))
+    }
+
+    pub(crate) fn take_asks(&self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks().waiting)
+    }
+
+    /// Whether there is a session to ask. Whoever still waits when there no longer is hears of it.
+    pub(crate) fn set_open(&self, open: bool) {
+        let mut asks = self.asks();
+        asks.open = open;
+        asks.waiting.clear();
+    }
+
+    fn asks(&self) -> MutexGuard<'_, Asks> {
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first reason given stays.

@@ -16,7 +16,7 @@ use axum::extract::ws::WebSocket;
 pub use exchanges::{EXCHANGE_SIZE_MAX, ExchangeError, Exchanges};
 use holdfast_protocol::{
     Payload, SessionId,
-    message::link::{Hello, Reject},
+    message::link::{Hello, Refusal, Reject},
 };
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +25,15 @@ use crate::{
     clock::Clock,
     dice::Dice,
     driver::{
-        Driver, Outside, Wire, drain,
+        Answering, Driver, Outside, Wire, drain,
         handshake::{self, Caller},
         live,
     },
     post::Post,
-    session::{Admitted, CloseReason, Config, Ended, Event, Notice, Opened, Rate, Session},
+    session::{
+        Admitted, CloseReason, Config, Ended, Event, Notice, Opened, Rate, Request, RequestError,
+        Session,
+    },
     store::{Store, StoreError, Unsequenced},
     transport::{Transport, accepted::Accepted},
 };
@@ -75,6 +78,23 @@ pub trait Gate: Send + Sync {
     /// [`CloseReason::Fenced`], and to send again a state that has changed since `admit`. Records
     /// appended meanwhile are found without being told.
     fn opened(&self, mailbox: Mailbox) -> impl Future<Output = ()> + Send;
+
+    /// The agent of a live session asks. It may take its time; others are asked meanwhile. The default
+    /// knows nothing.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which is sent as it is.
+    ///
+    /// # Cancel safety
+    /// Dropped half-way when the session ends.
+    fn answer(
+        &self,
+        session_id: SessionId,
+        request: Request,
+    ) -> impl Future<Output = Result<Payload, Refusal>> + Send {
+        let _ = session_id;
+        std::future::ready(Err(Refusal::unknown(&request.kind)))
+    }
 
     /// A session that was opened has ended; its store work is finished.
     fn closed(&self, session_id: SessionId, ended: &Ended) -> impl Future<Output = ()> + Send;
@@ -123,6 +143,25 @@ impl Mailbox {
     /// Sends a message without number, by the overflow table. Never waits.
     pub fn send(&self, message: Unsequenced) {
         self.inner.post.send(message);
+    }
+
+    /// Asks the agent and waits for its answer, at most `timeout`.
+    ///
+    /// A question is not kept: when the session ends first nobody knows whether the agent has acted.
+    /// What must happen exactly once belongs into a record.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    /// Safe: the answer is dropped when it comes.
+    pub async fn request(
+        &self,
+        kind: &str,
+        payload: Payload,
+        timeout: Duration,
+    ) -> Result<Payload, RequestError> {
+        self.inner.post.ask(kind, payload, timeout).await
     }
 
     /// Ends the session. The first reason given counts.
@@ -246,7 +285,7 @@ async fn converse<G: Gate>(
 ) -> Ended {
     let mailbox = Mailbox::new(admission.session_id, admission.epoch);
     let open = OpenGuard(mailbox.clone());
-    let outside = ServerOutside { session_id: admission.session_id };
+    let outside = ServerOutside { gate, session_id: admission.session_id };
     let Caller { session, wire, .. } = caller;
     let mut driver =
         Driver::new(session, wire, admission.store, clock, &mailbox.inner.post, &outside);
@@ -266,11 +305,16 @@ async fn converse<G: Gate>(
     ended
 }
 
-struct ServerOutside {
+struct ServerOutside<'a, G> {
+    gate: &'a G,
     session_id: SessionId,
 }
 
-impl Outside for ServerOutside {
+impl<G: Gate> Outside for ServerOutside<'_, G> {
+    fn answer(&self, request: Request) -> Answering<'_> {
+        Box::pin(self.gate.answer(self.session_id, request))
+    }
+
     fn heartbeat(&self) -> Payload {
         // Sessions of the server's end send pings and never ask for this.
         Payload::of(&())

@@ -24,6 +24,7 @@ mod liveness;
 mod outbox;
 mod overflow;
 mod rate;
+mod request;
 mod writer;
 
 #[cfg(test)]
@@ -37,10 +38,12 @@ use holdfast_protocol::{Class, Payload, Seq, message::link::Ping};
 pub use overflow::Dropped;
 pub(crate) use overflow::Lanes;
 pub use rate::Rate;
+pub(crate) use request::ASKED_MAX;
+pub use request::{Outcome, Question, Request, RequestError};
 
 use self::{
     inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace, rate::Meter,
-    writer::Turn,
+    request::Requests, writer::Turn,
 };
 use crate::{
     clock::Moment,
@@ -133,6 +136,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Times unacknowledged records were sent again.
     pub resent: u64,
+    /// Answers that nobody waited for any more.
+    pub late: u64,
 }
 
 /// One connected life of a link, from either end.
@@ -154,6 +159,7 @@ pub struct Session {
     meter: Meter,
     lanes: Lanes,
     pace: Pace,
+    requests: Requests,
     /// Actions that are due in any case, in order.
     queue: VecDeque<Action>,
     /// Words of greeting and goodbye that wait for the wire.
@@ -215,6 +221,7 @@ impl Session {
             meter: Meter::new(config.rate),
             lanes: Lanes::default(),
             pace: Pace::new(config.progress_interval),
+            requests: Requests::default(),
             queue: VecDeque::new(),
             greeting: VecDeque::new(),
             pong: None,
@@ -223,7 +230,7 @@ impl Session {
             expect: false,
             opening_states: 0,
             burst: 0,
-            turn: Turn::State,
+            turn: Turn::Request,
             drain: None,
             closing: None,
             counts: Counts::default(),
@@ -274,7 +281,8 @@ impl Session {
     /// Everything this session holds in memory, in messages. For checkers of the memory bound.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.outbox.held() + self.inbox.held() + self.lanes.len() + self.greeting.len()
+        let streams = self.outbox.held() + self.inbox.held();
+        streams + self.lanes.len() + self.requests.held() + self.greeting.len()
     }
 
     /// The peer has every record of ours up to here, durably.
@@ -319,6 +327,9 @@ impl Session {
     /// It acts at the time of the last [`Session::handle`]: whoever has waited in between says
     /// [`Event::Tick`] first.
     pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some((ticket, outcome)) = self.requests.poll_outcome() {
+            return Some(Action::Settle { ticket, outcome });
+        }
         if let Some(action) = self.queue.pop_front() {
             return Some(action);
         }
@@ -346,6 +357,7 @@ impl Session {
             self.liveness.beat_deadline(),
             self.outbox.stall_deadline(self.config.stall_max),
             self.drain.map(|drain| drain.deadline),
+            self.requests.deadline(),
             // What only waits for the wire needs no clock: the wire says when it is free.
             self.inbox.ack_due().filter(|_| idle),
             self.lanes.progress_deadline(&self.pace).filter(|_| idle && self.starts_new()),
@@ -357,6 +369,11 @@ impl Session {
 
     fn dispatch(&mut self, event: Event) -> Result<(), Violation> {
         match event {
+            Event::Abandon { ticket } => self.requests.abandon(ticket),
+            Event::Answer { id, kind, bytes, result } => {
+                self.requests.give(id, &kind, bytes, result);
+            }
+            Event::Ask(question) => self.handle_ask(question),
             Event::Admitted(admitted) => self.handle_admitted(&admitted),
             Event::Alive => self.handle_alive(),
             Event::Applied => self.handle_applied(),
@@ -379,6 +396,14 @@ impl Session {
             Event::Written => self.handle_written(),
         }
         Ok(())
+    }
+
+    fn handle_ask(&mut self, question: Question) {
+        if self.is_live() && self.starts_new() {
+            self.requests.ask(question, self.now);
+        } else {
+            self.requests.turn_down(question.ticket);
+        }
     }
 
     fn handle_applied(&mut self) {
@@ -437,6 +462,7 @@ impl Session {
             self.counts.resent += 1;
             self.outbox.send_again(self.now);
         }
+        self.requests.expire(self.now);
         if self.liveness.poll_beat(self.now) {
             self.show_life();
         }
@@ -507,6 +533,7 @@ impl Session {
 
     fn finish(&mut self, ended: Ended) {
         self.phase = Phase::Ended;
+        self.requests.lose();
         self.queue.push_back(Action::End(ended));
     }
 }

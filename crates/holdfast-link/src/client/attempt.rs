@@ -11,8 +11,8 @@ use super::{CredentialsError, Retry, Shared};
 use crate::{
     clock::Clock,
     dial::DialError,
-    driver::{Driver, Outside, Wire, dial, drain, handshake, live},
-    session::{Config, Ended, Event, Introduction, Notice, Opened, Session},
+    driver::{Answering, Driver, Outside, Wire, dial, drain, handshake, live},
+    session::{Config, Ended, Event, Introduction, Notice, Opened, Request, Session},
     status::{LinkEvent, LinkState},
     store::{Store, StoreError},
     transport::{Transport, TransportKind},
@@ -242,6 +242,10 @@ impl<S: Store> Outside for Face<'_, S> {
         let Opened { session_id, epoch, .. } = *opened;
         let transport = self.kind;
         self.shared.tell(LinkEvent::Connected { session_id, epoch, transport });
+    }
+
+    fn answer(&self, request: Request) -> Answering<'_> {
+        self.shared.host.answer(request)
     }
 
     fn notice(&self, notice: &Notice) {

@@ -57,6 +57,7 @@ pub(crate) async fn run<S: Store>(driver: &mut Driver<'_, S>, stop: &Cancellatio
             }
             () = driver.clock.wait_until(deadline) => driver.handle_deadline(reading),
             Some(event) = driver.work.next() => driver.handle(event),
+            Some(event) = driver.answers.next() => driver.handle(event),
             () = driver.post.arrived() => driver.handle_post(),
             turn = driver.wire.turn(reading) => driver.handle(turn.into()),
         }

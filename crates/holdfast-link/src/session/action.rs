@@ -8,7 +8,7 @@ use holdfast_protocol::{
 };
 use jiff::Timestamp;
 
-use super::{CloseReason, Loss, Unreadable};
+use super::{CloseReason, Loss, Outcome, Request, Unreadable};
 use crate::{
     close_code,
     store::{Record, StoreError, Unsequenced},
@@ -19,6 +19,14 @@ use crate::{
 pub enum Action {
     /// Ask the gate whether this agent may come in. Server only.
     Admit(Box<Hello>),
+    /// The peer asks: answer [`Event::Answer`](super::Event::Answer) with the same `id`. It may take
+    /// its time.
+    Answer {
+        /// Names the request.
+        id: String,
+        /// What is asked.
+        request: Request,
+    },
     /// Apply these and the new inbox position in one synced transaction; answer
     /// [`Event::Applied`](super::Event::Applied).
     Apply(Vec<Record>),
@@ -51,6 +59,13 @@ pub enum Action {
     Opened(Opened),
     /// Hand this to the store; answer [`Event::Received`](super::Event::Received).
     Receive(Unsequenced),
+    /// What became of a question; each gets exactly one of these, unless it was abandoned.
+    Settle {
+        /// Names the question.
+        ticket: u64,
+        /// The answer, or why there is none.
+        outcome: Outcome,
+    },
     /// Write this frame; answer [`Event::Written`](super::Event::Written). No other frame is given
     /// out until then, so the order of importance is decided as late as possible.
     Send(Frame),
@@ -105,6 +120,10 @@ pub enum Notice {
 pub struct Frame {
     /// What is said.
     pub kind: Cow<'static, str>,
+    /// Names a request.
+    pub id: Option<String>,
+    /// The request that this answers.
+    pub in_reply_to: Option<String>,
     /// When the content was made; `None` for the link's own words, which are made when written.
     pub ts: Option<Timestamp>,
     /// The position of a record.
@@ -117,7 +136,18 @@ pub struct Frame {
 
 impl Frame {
     pub(super) fn control(kind: &'static str, payload: Option<Payload>) -> Self {
-        Self { kind: kind.into(), ts: None, seq: None, ack: None, payload }
+        let (id, in_reply_to) = (None, None);
+        Self { kind: kind.into(), id, in_reply_to, ts: None, seq: None, ack: None, payload }
+    }
+
+    pub(super) fn question(ticket: u64, kind: String, ts: Timestamp, payload: Payload) -> Self {
+        let id = Some(ticket.to_string());
+        Self { id, ts: Some(ts), kind: kind.into(), ..Self::control("", Some(payload)) }
+    }
+
+    pub(super) fn answer(id: String, kind: String, payload: Payload) -> Self {
+        let in_reply_to = Some(id);
+        Self { in_reply_to, kind: kind.into(), ..Self::control("", Some(payload)) }
     }
 
     pub(super) fn record(record: Record) -> Self {
@@ -125,25 +155,21 @@ impl Frame {
             kind: record.kind.into(),
             ts: Some(record.ts),
             seq: Some(record.seq),
-            ack: None,
-            payload: Some(record.payload),
+            ..Self::control("", Some(record.payload))
         }
     }
 
     pub(super) fn unsequenced(message: Unsequenced) -> Self {
-        Self {
-            kind: message.kind.into(),
-            ts: Some(message.ts),
-            seq: None,
-            ack: None,
-            payload: Some(message.payload),
-        }
+        let ts = Some(message.ts);
+        Self { kind: message.kind.into(), ts, ..Self::control("", Some(message.payload)) }
     }
 
     /// The frame as it goes on the wire; `now` is the wall clock of the writer.
     #[must_use]
     pub fn into_envelope(self, now: Timestamp) -> Envelope {
         let mut envelope = Envelope::new(self.kind, self.ts.unwrap_or(now));
+        envelope.id = self.id;
+        envelope.in_reply_to = self.in_reply_to;
         envelope.seq = self.seq;
         envelope.ack = self.ack;
         envelope.payload = self.payload;

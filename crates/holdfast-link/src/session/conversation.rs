@@ -6,8 +6,11 @@ use holdfast_protocol::{
 };
 
 use super::{
-    Action, Notice, Phase, Role, Session, Violation, handshake::parse, inbox::Offer, short,
+    Action, Notice, Phase, Request, Role, Session, Violation, handshake::parse, inbox::Offer,
+    request::Taken, short,
 };
+use jiff::Timestamp;
+
 use crate::store::{Record, Unsequenced};
 
 impl Session {
@@ -62,6 +65,7 @@ impl Session {
             }
             // Only the newest waits: a flood of pings costs one pong.
             PING => self.pong = Some(parse(&frame, PING)?),
+            _ if frame.in_reply_to.is_some() => self.handle_answer(frame),
             kind => return self.handle_message(kind.to_owned(), frame),
         }
         Ok(())
@@ -80,9 +84,27 @@ impl Session {
                 kind,
                 payload: frame.payload.unwrap_or_else(|| Payload::of(&())),
             }),
-            None => self.note_unknown(&kind),
+            None => match frame.id {
+                Some(id) => self.handle_request(id, kind, frame.ts, frame.payload),
+                None => self.note_unknown(&kind),
+            },
         }
         Ok(())
+    }
+
+    fn handle_request(&mut self, id: String, kind: String, ts: Timestamp, body: Option<Payload>) {
+        let payload = body.unwrap_or_else(|| Payload::of(&()));
+        if let Taken::Ours { id, request } = self.requests.take(id, Request { kind, ts, payload }) {
+            self.queue.push_back(Action::Answer { id, request });
+        }
+    }
+
+    fn handle_answer(&mut self, frame: Envelope) {
+        let id = frame.in_reply_to.unwrap_or_default();
+        let payload = frame.payload.unwrap_or_else(|| Payload::of(&()));
+        if !self.requests.answered(&id, &frame.kind, payload) {
+            self.counts.late += 1;
+        }
     }
 
     fn note_unknown(&mut self, kind: &str) {

@@ -4,22 +4,42 @@ use std::time::Duration;
 
 use holdfast_protocol::{
     Envelope, FRAME_SIZE_MAX, Incarnation, Payload, Seq, SessionId,
-    message::link::{Facts, Reject},
+    message::link::{Facts, Refusal, Reject},
 };
 use jiff::Timestamp;
 
+use super::Question;
 use crate::store::{Positions, Record, StoreError, Unsequenced};
 
 /// Everything that can happen to a session. The driver turns each wake-up into one of these and
 /// decides nothing itself.
 #[derive(Debug)]
 pub enum Event {
+    /// Nobody waits for the answer to this question any more.
+    Abandon {
+        /// Names the question.
+        ticket: u64,
+    },
     /// The server's gate let the agent in. Answers [`Action::Admit`](super::Action::Admit).
     Admitted(Box<Admitted>),
     /// A sign of life without content, such as a WebSocket ping.
     Alive,
+    /// The application has answered. Answers [`Action::Answer`](super::Action::Answer).
+    Answer {
+        /// Names the request.
+        id: String,
+        /// What was asked.
+        kind: String,
+        /// The size of its body.
+        bytes: usize,
+        /// The answer.
+        result: Result<Payload, Refusal>,
+    },
     /// The records of [`Action::Apply`](super::Action::Apply) have taken effect, durably.
     Applied,
+    /// The application asks the peer. [`Action::Settle`](super::Action::Settle) tells what became of
+    /// it.
+    Ask(Question),
     /// The hub wants this session closed.
     Close(CloseReason),
     /// [`Action::Forget`](super::Action::Forget) is done.

@@ -18,6 +18,7 @@ const OVERSIZE: &str = "record.oversize";
 /// The lanes that take turns after records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
+    Request,
     State,
     Log,
     Progress,
@@ -26,9 +27,10 @@ pub(super) enum Turn {
 impl Turn {
     fn after(self) -> Self {
         match self {
+            Self::Request => Self::State,
             Self::State => Self::Log,
             Self::Log => Self::Progress,
-            Self::Progress => Self::State,
+            Self::Progress => Self::Request,
         }
     }
 }
@@ -115,10 +117,11 @@ impl Session {
         if !self.starts_new() {
             return None;
         }
-        (0..3).find_map(|_| {
+        (0..4).find_map(|_| {
             let turn = self.turn;
             self.turn = turn.after();
             let message = match turn {
+                Turn::Request => return self.requests.next_frame(),
                 Turn::State => self.lanes.take_state(),
                 Turn::Log => self.lanes.take_log(),
                 Turn::Progress => self.lanes.take_progress(&mut self.pace, self.now),

@@ -5,5 +5,6 @@
 mod long_poll;
 mod loopback;
 mod memory;
+mod request;
 mod tls;
 mod world;

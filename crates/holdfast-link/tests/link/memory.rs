@@ -174,11 +174,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(Arc::default(), Door::Open)
     }
 
-    fn start_with(house: Arc<House>, door: Door) -> Self {
+    pub(crate) fn start_with(house: Arc<House>, door: Door) -> Self {
         let bell = Doorbell::new(Arc::clone(&house));
         bell.set(door);
         Self::over(house, bell.clone(), bell)
@@ -204,7 +204,7 @@ impl Pair {
     }
 
     /// Ends the server's end of the present session without a word.
-    fn cut(&self) {
+    pub(crate) fn cut(&self) {
         if let Some(session) = self.bell.sessions.lock().unwrap().last() {
             session.abort();
         }

@@ -7,13 +7,13 @@ use std::{
 
 use holdfast_link::{
     Admission, Client, ClientConfig, CloseReason, Credentials, CredentialsError, Ended, Gate, Host,
-    Identity, LinkStatus, Mailbox, Unsequenced, store::memory::MemoryStore,
+    Identity, LinkStatus, Mailbox, Request, Unsequenced, store::memory::MemoryStore,
 };
 use holdfast_protocol::{
     Incarnation, Payload, SessionId,
     message::{
         config::Secret,
-        link::{Facts, Hello, Reject},
+        link::{Facts, Hello, Refusal, Reject},
     },
 };
 use tokio::{sync::watch, time::timeout};
@@ -89,8 +89,24 @@ impl Gate for House {
         }
     }
 
+    async fn answer(&self, _session_id: SessionId, request: Request) -> Result<Payload, Refusal> {
+        answer(request).await
+    }
+
     async fn closed(&self, _session_id: SessionId, ended: &Ended) {
         self.ended.send_modify(|codes| codes.push(ended.code()));
+    }
+}
+
+/// Both sides know the same few questions.
+async fn answer(request: Request) -> Result<Payload, Refusal> {
+    match request.kind.as_str() {
+        "echo" => Ok(request.payload),
+        "slow.echo" => {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Ok(request.payload)
+        }
+        kind => Err(Refusal::unknown(kind)),
     }
 }
 
@@ -108,6 +124,10 @@ impl Host for Machine {
 
     fn heartbeat(&self) -> Payload {
         Payload::of(&serde_json::json!({"running_jobs": []}))
+    }
+
+    async fn answer(&self, request: Request) -> Result<Payload, Refusal> {
+        answer(request).await
     }
 }
 

@@ -136,6 +136,31 @@ pub struct Bye {
     pub reason: String,
 }
 
+/// The body of an answer that says no. Its kind is that of the request with `.error` behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable, snake_case: `unknown_request`, `busy`, …
+    pub code: String,
+    /// One sentence for people: what is wrong.
+    pub message: String,
+    /// One sentence for people: what to do.
+    #[serde(default)]
+    pub action: String,
+}
+
+impl Refusal {
+    /// The answer to a request that this build does not know.
+    #[must_use]
+    pub fn unknown(kind: &str) -> Self {
+        let kind: String = kind.chars().take(64).collect();
+        Self {
+            code: "unknown_request".to_owned(),
+            message: format!("`{kind}` is not known here"),
+            action: "bring both sides to the same release".to_owned(),
+        }
+    }
+}
+
 /// Asks for a [`PONG`] with the same body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {

@@ -204,6 +204,8 @@ impl World {
     fn perform(&mut self, conn: ConnId, side: Side, end: &mut End, action: Action) {
         match action {
             Action::Admit(hello) => self.admit(conn, end.agent, &hello),
+            // Nobody asks anything in this world; requests are not among the promises it checks.
+            Action::Answer { .. } | Action::Settle { .. } => {}
             Action::Apply(records) => self.apply(conn, side, end, records),
             Action::Close { code, .. } => self.close(conn, side, end.agent, Some(code)),
             Action::End(ended) => self.end(conn, side, end.agent, &ended),

@@ -72,3 +72,17 @@ fn an_agent_that_was_quiet_for_hours_still_sends_at_once() {
     world.settle();
     assert_eq!(world.server.disk.applied, [1]);
 }
+
+#[test]
+fn answers_that_nobody_waits_for_are_counted_and_left() {
+    let mut world = World::live();
+    for text in [
+        r#"{"kind":"echo.reply","in_reply_to":"7","payload":{}}"#,
+        r#"{"kind":"job.finished","in_reply_to":"no number"}"#,
+    ] {
+        world.handle(Role::Server, frame(text));
+    }
+    world.pump();
+    assert_eq!(world.server.session.counts().late, 2);
+    assert!(world.server.session.is_live());
+}
