@@ -4,18 +4,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast_engine::{DiscoverError, Restic};
 use holdfast_link::{
-    Client, ClientConfig, ConfigError, Credentials, CredentialsError, Host, Identity, LinkEvent,
-    LinkStatus, PlaintextRule, StoreError,
+    Client, ClientConfig, ConfigError, Credentials, CredentialsError, Events, Host, Identity,
+    LinkEvent, LinkStatus, PlaintextRule, StoreError,
 };
 use holdfast_protocol::{
     Payload,
     message::{config::Secret, job::Heartbeat, link::Facts},
 };
 use jiff::Timestamp;
-use tokio::{
-    sync::{broadcast, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -241,7 +238,7 @@ struct Telling {
     enrolment: Enrolment,
     restic_version: String,
     status: watch::Receiver<LinkStatus>,
-    events: broadcast::Receiver<LinkEvent>,
+    events: Events,
 }
 
 impl Telling {
@@ -268,8 +265,8 @@ impl Telling {
     fn log(&self, event: &LinkEvent) {
         let Enrolment { server, host_name, .. } = &self.enrolment;
         match event {
-            LinkEvent::Connected { session_id, .. } => {
-                tracing::info!(%session_id, "connected to {server} as host {host_name}");
+            LinkEvent::Connected { session_id, transport, .. } => {
+                tracing::info!(%session_id, road = ?transport, "connected to {server} as host {host_name}");
             }
             LinkEvent::Fenced => tracing::warn!(
                 "another process connected as this host: if this goes on, its data directory was \

@@ -14,24 +14,26 @@ use std::{
 };
 
 use holdfast_protocol::{
-    CONNECT_PATH, Class, EXCHANGE_PATH, Incarnation, Payload, Seq,
+    CONNECT_PATH, Class, EXCHANGE_PATH, Incarnation, Payload, Seq, SessionId,
     message::{
         config::Secret,
         link::{Facts, Refusal},
     },
 };
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use self::{attempt::Attempt, retry::Retry};
 use crate::{
     dial::{
-        self, Dial, DialError, EndpointError, LongPollDialer, PlaintextRule, Roads, WebSocketDialer,
+        self, Dial, DialError, EndpointError, LongPollDialer, PlaintextRule, ProxyRule, Roads,
+        WebSocketDialer,
     },
     dice::Dice,
     driver::{Answering, wait},
+    events::{Announcer, Events},
     post::Post,
     session::{Config, Dropped, Request, RequestError},
     status::{LinkEvent, LinkState, LinkStatus},
@@ -42,8 +44,6 @@ use crate::{
     },
 };
 
-/// Events a slow subscriber may be behind before it misses some.
-const EVENTS_MAX: usize = 256;
 /// Different states that are kept for the next session.
 const STATES_MAX: usize = 256;
 
@@ -64,6 +64,11 @@ pub struct ClientConfig {
     /// A TLS configuration of your own, in place of the system's roots and `extra_roots`: for a
     /// pinned certificate or a client certificate.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whether to go through an HTTP proxy.
+    pub proxy: ProxyRule,
+    /// Whether [`Client::run`] ends when the very first attempt does not lead to a session, so that
+    /// whoever has just set up the agent hears of a wrong URL or token at once.
+    pub fail_first_connect: bool,
     /// The first redial waits a random time up to this.
     pub delay_min: Duration,
     /// A redial waits a random time up to at most this.
@@ -92,6 +97,8 @@ impl ClientConfig {
             allow_plaintext: PlaintextRule::default(),
             extra_roots: Vec::new(),
             tls: None,
+            proxy: ProxyRule::default(),
+            fail_first_connect: false,
             delay_min: Duration::from_secs(1),
             delay_max: Duration::from_secs(60),
             delay_slow: Duration::from_secs(60),
@@ -115,9 +122,12 @@ impl ClientConfig {
             let mut other = endpoint.clone();
             let prefix = endpoint.path().strip_suffix(&self.path).unwrap_or_default();
             other.set_path(&format!("{prefix}{path}"));
-            LongPollDialer::new(other, tls.clone())
+            LongPollDialer::new(other, tls.clone()).with_proxy(&self.proxy)
         });
-        Ok((WebSocketDialer::new(endpoint, tls), other))
+        let better = WebSocketDialer::new(endpoint, tls)
+            .with_proxy(&self.proxy)
+            .with_frame_max(self.session.frame_max);
+        Ok((better, other))
     }
 }
 
@@ -201,6 +211,14 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fatal {
+    /// The first attempt failed, and [`ClientConfig::fail_first_connect`] is set.
+    #[error("{reason}")]
+    FirstConnect {
+        /// A stable word.
+        code: String,
+        /// Why, in one sentence.
+        reason: String,
+    },
     /// The server holds more of our records than were ever written here.
     #[error(
         "the server holds {theirs} records of this agent, but only {ours} were ever written here: \
@@ -238,7 +256,7 @@ struct Shared<S> {
     post: Post,
     states: Mutex<BTreeMap<(String, String), Unsequenced>>,
     status: watch::Sender<LinkStatus>,
-    events: broadcast::Sender<LinkEvent>,
+    events: Announcer,
     /// Held by the one `run`.
     retry: tokio::sync::Mutex<Retry>,
 }
@@ -287,7 +305,7 @@ impl<S: Store> Client<S> {
             post: Post::default(),
             states: Mutex::default(),
             status: watch::Sender::default(),
-            events: broadcast::Sender::new(EVENTS_MAX),
+            events: Announcer::default(),
             retry,
         };
         Self { shared: Arc::new(shared) }
@@ -316,6 +334,10 @@ impl<S: Store> Client<S> {
                 continue;
             }
             shared.report(&attempt);
+            if let Some(fatal) = shared.first_failure() {
+                shared.stopped();
+                return Err(fatal);
+            }
             let delay = match retry.after(&attempt) {
                 Ok(delay) => delay,
                 Err(fatal) => {
@@ -393,15 +415,44 @@ impl<S: Store> Client<S> {
         self.shared.status.subscribe()
     }
 
-    /// What happens to the link from now on. Every subscriber gets all of it, unless it falls 256
-    /// events behind.
+    /// Records flow.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<LinkEvent> {
+    pub fn connected(&self) -> bool {
+        self.shared.status.borrow().is_connected()
+    }
+
+    /// The session, while it is live.
+    #[must_use]
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.shared.status.borrow().session_id
+    }
+
+    /// Sessions after the first.
+    #[must_use]
+    pub fn reconnect_count(&self) -> u64 {
+        self.shared.status.borrow().reconnect_count
+    }
+
+    /// What happens to the link from now on. Every subscriber gets all of it: one that does not read
+    /// for more than a day of redialling is cut off, and told so, but never misses one in between.
+    #[must_use]
+    pub fn events(&self) -> Events {
         self.shared.events.subscribe()
     }
 }
 
 impl<S> Shared<S> {
+    /// Why to give up, when that was asked for and nothing ever came of dialling.
+    fn first_failure(&self) -> Option<Fatal> {
+        let status = self.status.borrow();
+        if !self.config.fail_first_connect || status.epoch > 0 {
+            return None;
+        }
+        let code = status.last_error_code.clone().unwrap_or_default();
+        let reason = status.last_error.clone().unwrap_or_default();
+        Some(Fatal::FirstConnect { code, reason })
+    }
+
     fn keep(&self, state: Unsequenced) {
         let mut states = self.states();
         let name = (state.kind.clone(), state.key.clone());
@@ -417,7 +468,7 @@ impl<S> Shared<S> {
 
     fn stopped(&self) {
         self.enter(LinkState::Stopped, "asked to", |_| {});
-        self.tell(LinkEvent::Stopped);
+        self.tell(&LinkEvent::Stopped);
     }
 
     /// The one place where the state changes, so that every change is in the log with its cause.
@@ -437,9 +488,8 @@ impl<S> Shared<S> {
         });
     }
 
-    fn tell(&self, event: LinkEvent) {
-        // Nobody listening is fine.
-        let _ = self.events.send(event);
+    fn tell(&self, event: &LinkEvent) {
+        self.events.tell(event);
     }
 }
 

@@ -4,6 +4,7 @@ mod connector;
 mod endpoint;
 mod error;
 pub(crate) mod long_poll;
+mod proxy;
 mod roads;
 
 use std::{future::Future, sync::Arc};
@@ -12,8 +13,9 @@ pub(crate) use endpoint::shown;
 pub use endpoint::{EndpointError, PlaintextRule, endpoint};
 pub(crate) use error::io_cause;
 pub use error::{DialError, RetryRule};
-use holdfast_protocol::message::config::Secret;
+use holdfast_protocol::{FRAME_SIZE_MAX, message::config::Secret};
 pub use long_poll::LongPollDialer;
+pub use proxy::ProxyRule;
 pub use roads::Roads;
 use rustls::ClientConfig;
 use tokio_tungstenite::{
@@ -68,19 +70,34 @@ pub trait Dial: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct WebSocketDialer {
     connector: Connector,
+    frame_max: usize,
 }
 
 impl WebSocketDialer {
     /// Dials `endpoint`, a `ws` or `wss` URL. `tls` is needed for the latter.
     #[must_use]
     pub fn new(endpoint: Url, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { connector: Connector::new(endpoint, tls) }
+        Self { connector: Connector::new(endpoint, tls), frame_max: FRAME_SIZE_MAX }
+    }
+
+    /// The same, through the proxy that `rule` names.
+    #[must_use]
+    pub fn with_proxy(self, rule: &ProxyRule) -> Self {
+        Self { connector: self.connector.with_proxy(rule), ..self }
+    }
+
+    /// The same, with a limit to what is read, in bytes per frame.
+    #[must_use]
+    pub fn with_frame_max(self, frame_max: usize) -> Self {
+        Self { frame_max, ..self }
     }
 
     async fn connect(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
         let request = self.request(token)?;
         let stream = self.connector.open().await?;
-        client_async_with_config(request, stream, Some(limits()))
+        let limits =
+            limits().max_message_size(Some(self.frame_max)).max_frame_size(Some(self.frame_max));
+        client_async_with_config(request, stream, Some(limits))
             .await
             .map(|(socket, _)| Box::new(Dialed::new(socket)) as Box<dyn Transport>)
             .map_err(|error| self.refused(error))

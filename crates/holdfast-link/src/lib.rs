@@ -94,6 +94,7 @@ pub mod close_code;
 pub mod dial;
 mod dice;
 mod driver;
+mod events;
 mod post;
 pub mod server;
 pub mod session;
@@ -105,8 +106,9 @@ pub use client::{
     Client, ClientConfig, ConfigError, Credentials, CredentialsError, Fatal, Host, Identity,
 };
 pub use clock::Moment;
-pub use dial::PlaintextRule;
+pub use dial::{PlaintextRule, ProxyRule};
 pub use dice::Dice;
+pub use events::{Events, EventsEnded};
 pub use server::{Admission, ExchangeError, Exchanges, Gate, Mailbox, ServeConfig, accept};
 pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};

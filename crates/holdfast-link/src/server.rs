@@ -240,7 +240,14 @@ pub async fn serve<G: Gate>(
         Config { jitter: config.dice.roll(), ..config.session.clone() },
         clock.now(),
     );
-    let caller = match handshake::listen(session, Wire::new(transport), clock, &stop).await {
+    let caller = match handshake::listen(
+        session,
+        Wire::new(transport, config.session.frame_max),
+        clock,
+        &stop,
+    )
+    .await
+    {
         Ok(caller) => caller,
         Err(ended) => return ended,
     };

@@ -34,7 +34,7 @@ use std::{collections::VecDeque, time::Duration};
 
 pub use action::{Action, Ended, Frame, Notice, Opened, Violation};
 pub use event::{Admitted, CloseReason, Event, Introduction, Loss, Unreadable};
-use holdfast_protocol::{Class, Payload, Seq, message::link::Ping};
+use holdfast_protocol::{Class, FRAME_SIZE_MAX, Payload, Seq, message::link::Ping};
 pub use overflow::Dropped;
 pub(crate) use overflow::Lanes;
 pub use rate::Rate;
@@ -74,6 +74,9 @@ pub struct Config {
     pub stall_max: Duration,
     /// How much may be unacknowledged.
     pub window: Window,
+    /// The largest frame that is read, in bytes; at most [`FRAME_SIZE_MAX`]. A larger one ends the
+    /// session.
+    pub frame_max: usize,
     /// How fast the peer may talk; `None` for as fast as it likes.
     pub rate: Option<Rate>,
     /// This session's place in the 10 % by which heartbeats are spread, from 0 to 1. Draw it anew
@@ -93,6 +96,7 @@ impl Default for Config {
             progress_interval: Duration::from_secs(1),
             stall_max: Duration::from_secs(60),
             window: Window::default(),
+            frame_max: FRAME_SIZE_MAX,
             rate: None,
             jitter: 0.5,
         }

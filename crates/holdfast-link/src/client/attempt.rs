@@ -55,7 +55,7 @@ impl Attempt {
 impl<S: Store> Shared<S> {
     pub(super) async fn attempt(&self, retry: &mut Retry, stop: &CancellationToken) -> Attempt {
         self.enter(LinkState::Dialing, "due", |_| {});
-        self.tell(LinkEvent::Dialing);
+        self.tell(&LinkEvent::Dialing);
         let dial_max = self.config.dial_max;
         let token = match dial::ask(&*self.credentials, dial_max, stop).await {
             Some(answer) => answer.or_else(|error| last_good(retry, error)),
@@ -99,7 +99,7 @@ impl<S: Store> Shared<S> {
             Session::agent(config, positions, self.introduction(retry.epoch), clock.now());
         let mut driver = Driver::new(
             session,
-            Wire::new(transport),
+            Wire::new(transport, self.config.session.frame_max),
             self.store.clone(),
             clock,
             &self.post,
@@ -165,19 +165,19 @@ impl<S: Store> Shared<S> {
         };
         tracing::info!(code, reason = message, "no link");
         if code == "fenced" {
-            self.tell(LinkEvent::Fenced);
+            self.tell(&LinkEvent::Fenced);
         }
         self.status.send_modify(|status| {
             status.last_error = Some(message);
             status.last_error_code = Some(code);
         });
-        self.tell(event);
+        self.tell(&event);
     }
 
     pub(super) fn waiting(&self, delay: Duration) {
         let at = Timestamp::now().saturating_add(delay).unwrap_or(Timestamp::MAX);
         self.enter(LinkState::Waiting, "backoff", |status| status.retry_at = Some(at));
-        self.tell(LinkEvent::RetryingAt { at, delay });
+        self.tell(&LinkEvent::RetryingAt { at, delay });
     }
 }
 
@@ -241,7 +241,7 @@ impl<S: Store> Outside for Face<'_, S> {
         });
         let Opened { session_id, epoch, .. } = *opened;
         let transport = self.kind;
-        self.shared.tell(LinkEvent::Connected { session_id, epoch, transport });
+        self.shared.tell(&LinkEvent::Connected { session_id, epoch, transport });
     }
 
     fn answer(&self, request: Request) -> Answering<'_> {
@@ -251,7 +251,7 @@ impl<S: Store> Outside for Face<'_, S> {
     fn notice(&self, notice: &Notice) {
         tracing::warn!(?notice, "link notice");
         if let Notice::PeerSetBack { missing } | Notice::Missing { missing } = notice {
-            self.shared.tell(LinkEvent::Gap { missing: missing.clone() });
+            self.shared.tell(&LinkEvent::Gap { missing: missing.clone() });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use hyper_util::client::proxy::matcher::Intercept;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -9,9 +10,10 @@ use tokio_tungstenite::MaybeTlsStream;
 use url::{Host, Url};
 
 use super::{
-    DialError,
+    DialError, ProxyRule,
     endpoint::shown,
     error::{io_cause, tls_cause},
+    proxy::{self, Proxy},
 };
 
 /// A stream that is ready for HTTP.
@@ -22,12 +24,17 @@ pub(super) type Stream = MaybeTlsStream<TcpStream>;
 pub(super) struct Connector {
     pub(super) endpoint: Url,
     tls: Option<Arc<ClientConfig>>,
+    proxy: Arc<Proxy>,
 }
 
 impl Connector {
     /// Opens streams to `endpoint`, a `ws` or `wss` URL. `tls` is needed for the latter.
     pub(super) fn new(endpoint: Url, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { endpoint, tls }
+        Self { endpoint, tls, proxy: Arc::new(Proxy::new(&ProxyRule::Direct)) }
+    }
+
+    pub(super) fn with_proxy(self, rule: &ProxyRule) -> Self {
+        Self { proxy: Arc::new(Proxy::new(rule)), ..self }
     }
 
     /// Opens one.
@@ -38,7 +45,10 @@ impl Connector {
     /// # Cancel safety
     /// Safe: the attempt is given up.
     pub(super) async fn open(&self) -> Result<Stream, DialError> {
-        let stream = self.connect_tcp().await?;
+        let stream = match self.proxy.on_the_way_to(&self.endpoint) {
+            Some(proxy) => self.connect_through(&proxy).await?,
+            None => self.connect_tcp().await.map_err(|error| self.refused(&error))?,
+        };
         // Frames are small and wait for nobody; a refusal here only costs a little time.
         let _ = stream.set_nodelay(true);
         match &self.tls {
@@ -51,15 +61,30 @@ impl Connector {
         }
     }
 
-    async fn connect_tcp(&self) -> Result<TcpStream, DialError> {
+    async fn connect_tcp(&self) -> io::Result<TcpStream> {
         let port = self.endpoint.port_or_known_default().unwrap_or(80);
-        let stream = match self.endpoint.host() {
+        match self.endpoint.host() {
             Some(Host::Domain(name)) => TcpStream::connect((name, port)).await,
             Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
             Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
             None => Err(io::Error::from(io::ErrorKind::AddrNotAvailable)),
-        };
-        stream.map_err(|error| self.refused(&error))
+        }
+    }
+
+    /// The name of the server is left to the proxy: inside, it may not even be known.
+    async fn connect_through(&self, proxy: &Intercept) -> Result<TcpStream, DialError> {
+        let uri = proxy.uri();
+        let host = uri.host().unwrap_or_default();
+        let refused = |cause: String| DialError::Proxy { proxy: host.to_owned(), cause };
+        if uri.scheme_str() != Some("http") {
+            return Err(refused("only proxies with an http:// URL are spoken to".to_owned()));
+        }
+        // An IPv6 address is in brackets in a URL, and without them in a look-up.
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((name, uri.port_u16().unwrap_or(80))).await;
+        let stream = stream.map_err(|error| refused(io_cause(&error)))?;
+        let tunnel = proxy::tunnel(stream, &proxy::target(&self.endpoint), proxy).await;
+        tunnel.map_err(|error| refused(error.to_string()))
     }
 
     fn server_name(&self) -> Result<ServerName<'static>, DialError> {

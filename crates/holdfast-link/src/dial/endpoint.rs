@@ -64,7 +64,7 @@ pub fn endpoint(server: &Url, path: &str, rule: PlaintextRule) -> Result<Url, En
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),

@@ -37,6 +37,14 @@ pub enum DialError {
         /// What was odd.
         cause: String,
     },
+    /// The HTTP proxy on the way made no tunnel.
+    #[error("the proxy {proxy} does not lead to the server: {cause}")]
+    Proxy {
+        /// The proxy's host.
+        proxy: String,
+        /// Why, in a few words.
+        cause: String,
+    },
     /// A redirect. Following one would hand the token to whoever sent it.
     #[error("the server redirects to {location}; use that as the server's URL if you trust it")]
     Redirected {
@@ -141,6 +149,7 @@ impl DialError {
             Self::Busy { .. } => "server_busy",
             Self::NotFound { .. } => "server_not_found",
             Self::NotWebSocket { .. } => "not_a_server",
+            Self::Proxy { .. } => "proxy_refused",
             Self::Redirected { .. } => "server_redirects",
             Self::Status { .. } => "unexpected_status",
             Self::TimedOut { .. } => "dial_timed_out",

@@ -23,7 +23,7 @@ use rustls::ClientConfig;
 use url::{Position, Url};
 use uuid::Uuid;
 
-use super::{Dial, DialError, bearer, connector::Connector, error, shown};
+use super::{Dial, DialError, ProxyRule, bearer, connector::Connector, error, shown};
 use crate::transport::{Transport, long_poll::LongPoll};
 
 /// Connections kept between exchanges: one that is held, and one that relieves it.
@@ -45,6 +45,12 @@ impl LongPollDialer {
     #[must_use]
     pub fn new(endpoint: Url, tls: Option<Arc<ClientConfig>>) -> Self {
         Self { connector: Connector::new(endpoint, tls) }
+    }
+
+    /// The same, through the proxy that `rule` names.
+    #[must_use]
+    pub fn with_proxy(self, rule: &ProxyRule) -> Self {
+        Self { connector: self.connector.with_proxy(rule) }
     }
 
     async fn open(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    session::{Event, Frame, Loss},
+    session::{Event, Frame, Loss, Unreadable},
     transport::{Incoming, Outgoing, Transport},
 };
 
@@ -18,6 +18,7 @@ pub(crate) struct Wire {
     transport: Box<dyn Transport>,
     state: Writing,
     read_first: bool,
+    frame_max: usize,
 }
 
 enum Writing {
@@ -37,8 +38,9 @@ pub(crate) enum Turn {
 }
 
 impl Wire {
-    pub(crate) fn new(transport: Box<dyn Transport>) -> Self {
-        Self { transport, state: Writing::Idle, read_first: true }
+    /// Reads frames of at most `frame_max` bytes.
+    pub(crate) fn new(transport: Box<dyn Transport>, frame_max: usize) -> Self {
+        Self { transport, state: Writing::Idle, read_first: true, frame_max }
     }
 
     /// Begins to send. The session gives out one frame at a time, so nothing is ever replaced,
@@ -78,7 +80,15 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<Turn> {
-        if reading { self.transport.poll_receive(cx).map(Turn::Received) } else { Poll::Pending }
+        if !reading {
+            return Poll::Pending;
+        }
+        self.transport.poll_receive(cx).map(|incoming| match incoming {
+            Incoming::Text(text) if text.len() > self.frame_max => {
+                Turn::Received(Incoming::Unreadable(Unreadable::TooLarge))
+            }
+            incoming => Turn::Received(incoming),
+        })
     }
 
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {

@@ -347,7 +347,7 @@ pub enum Violation {
     #[error("{}", match .0 {
         Unreadable::NotAnEnvelope => "something came that is not a frame: expected JSON with `kind` and `ts`",
         Unreadable::Binary => "a binary frame came; only text frames are spoken here",
-        Unreadable::TooLarge => "a frame came that is larger than 4 MiB",
+        Unreadable::TooLarge => "a frame came that is larger than this side reads",
     })]
     Unreadable(Unreadable),
     /// More unacknowledged records than the window allows.

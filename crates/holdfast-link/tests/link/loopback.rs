@@ -13,8 +13,8 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt};
 use holdfast_link::{
-    Client, ClientConfig, ExchangeError, Exchanges, LinkEvent, ServeConfig, accept, configure,
-    server::serve, store::memory::MemoryStore,
+    Client, ClientConfig, ExchangeError, Exchanges, Fatal, LinkEvent, ServeConfig, accept,
+    configure, server::serve, store::memory::MemoryStore,
 };
 use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH, FRAME_SIZE_MAX};
 use tokio::{
@@ -118,6 +118,7 @@ impl Site {
         let app = Router::new()
             .route(CONNECT_PATH, any(connect))
             .route(EXCHANGE_PATH, post(exchange))
+            .route("/blocked", any(async || StatusCode::UPGRADE_REQUIRED))
             .with_state(desk);
         // As the server does: an ack that waits for the agent's delayed TCP ack costs 40 ms.
         let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
@@ -258,6 +259,54 @@ async fn each_refusal_is_told_in_words_for_people() {
         stop.cancel();
         soon(task).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn whoever_wants_to_know_at_once_is_told_why_the_first_attempt_failed() {
+    let site = Site::open().await;
+    let config = ClientConfig { fail_first_connect: true, ..quick(&site.url) };
+    let store = Arc::new(MemoryStore::default());
+    let wrong = Keys::new("wrong");
+    let outbox = Arc::clone(&store);
+    let client = Client::new(config.clone(), identity(), outbox, wrong, Machine).unwrap();
+    let fatal = soon(client.run(CancellationToken::new())).await.unwrap_err();
+    let Fatal::FirstConnect { code, reason } = fatal else { panic!("{fatal}") };
+    assert_eq!(code, "unauthorised");
+    assert!(reason.contains("HTTP 401"), "{reason}");
+    assert!(!client.connected() && client.session_id().is_none());
+    // Once it was connected, it goes on for ever.
+    let client = Client::new(config, identity(), store, Keys::new(TOKEN), Machine).unwrap();
+    let (stop, task) = start(&client);
+    let first = connected(&client).await;
+    assert!(client.connected() && client.session_id() == first.session_id);
+    site.house.mailbox().close(holdfast_link::CloseReason::Revoked);
+    status(&client, |status| status.is_connected() && status.reconnect_count == 1).await;
+    assert_eq!(client.reconnect_count(), 1);
+    stop.cancel();
+    soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frame_larger_than_this_side_reads_ends_the_session() {
+    let site = Site::open().await;
+    let mut config = quick(&site.url);
+    config.session.frame_max = 10_000;
+    let (store, keys) = (Arc::new(MemoryStore::default()), Keys::new(TOKEN));
+    let client = Client::new(config, identity(), Arc::clone(&store), keys, Machine).unwrap();
+    let (stop, task) = start(&client);
+    connected(&client).await;
+    let body = holdfast_protocol::Payload::of(&"x".repeat(9_000));
+    site.house.store.append("command.run", body);
+    site.house.mailbox().wake();
+    soon(store.wait_until(|store| store.applied().len() == 1)).await;
+    let body = holdfast_protocol::Payload::of(&"x".repeat(11_000));
+    site.house.store.append("command.run", body);
+    site.house.mailbox().wake();
+    let status = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error_code.as_deref(), Some("violation"));
+    assert!(status.last_error.unwrap().contains("larger than this side reads"));
+    stop.cancel();
+    soon(task).await.unwrap();
 }
 
 #[tokio::test]

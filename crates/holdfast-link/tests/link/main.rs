@@ -5,6 +5,7 @@
 mod long_poll;
 mod loopback;
 mod memory;
+mod proxy;
 mod request;
 mod tls;
 mod world;
