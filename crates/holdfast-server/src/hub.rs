@@ -9,6 +9,7 @@
 //! Nothing is lost when a host is not connected: commands wait in its outbox, and configuration is
 //! sent at the start of every session.
 
+mod entrance;
 mod gate;
 mod reconcile;
 mod registry;
@@ -30,6 +31,7 @@ use crate::{
         Cancelled, Enrolled, Enrolment, Error, LOG_LIFE, NewGroup, NewHost, NewSchedule, Store,
     },
 };
+use entrance::Entrance;
 use gate::HostGate;
 use registry::Registry;
 
@@ -43,6 +45,7 @@ struct Inner {
     store: Store,
     live: Live,
     registry: Registry,
+    entrance: Entrance,
     exchanges: Exchanges,
     config: ServeConfig,
     stop: CancellationToken,
@@ -63,6 +66,7 @@ impl Hub {
             store,
             live,
             registry: Registry::default(),
+            entrance: Entrance::default(),
             exchanges: Exchanges::default(),
             config: ServeConfig::default(),
             stop: CancellationToken::new(),

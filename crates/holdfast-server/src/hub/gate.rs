@@ -35,6 +35,10 @@ impl HostGate {
         if hello.protocol_version != PROTOCOL_VERSION {
             return Err(unsupported_version(hello.protocol_version));
         }
+        let Some(_place) = self.hub.inner.entrance.enter().await else {
+            tracing::debug!(host = %self.host, "an agent was asked to come back: too many at once");
+            return Err(come_back());
+        };
         let opened = self.hub.store().open_session(self.host, hello).await;
         let opened = match opened.map_err(|error| self.busy(&error))? {
             Ok(opened) => opened,
@@ -70,12 +74,7 @@ impl HostGate {
 
     fn busy(&self, error: &Error) -> Reject {
         tracing::error!(host = %self.host, %error, "an agent could not be let in");
-        Reject {
-            code: "busy".to_owned(),
-            message: "The server cannot open a session right now.".to_owned(),
-            retry_after_ms: BUSY_RETRY.as_millis().try_into().ok(),
-            fatal: false,
-        }
+        come_back()
     }
 }
 
@@ -104,6 +103,15 @@ impl Gate for HostGate {
                 tracing::warn!(host = %self.host, %error, "the end of a link was not noted");
             }
         }
+    }
+}
+
+fn come_back() -> Reject {
+    Reject {
+        code: "busy".to_owned(),
+        message: "The server cannot open a session right now.".to_owned(),
+        retry_after_ms: BUSY_RETRY.as_millis().try_into().ok(),
+        fatal: false,
     }
 }
 
