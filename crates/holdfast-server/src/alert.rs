@@ -10,10 +10,15 @@
 //! nothing is lost in a restart, nothing is told twice, and what has ended is resolved without
 //! anybody's doing.
 
+pub mod channel;
+mod courier;
 mod grouping;
+pub mod guard;
 mod lifecycle;
+mod note;
 mod rule;
 mod silence;
+pub mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,6 +31,8 @@ use crate::{
     store::{Error, Store},
 };
 
+pub use courier::Courier;
+pub(crate) use courier::{Listener, Log, Told, Wanted};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{Alert, Change};
 pub(crate) use rule::{Crowded, RefusedAgent, Repository, RuleSetting};
@@ -33,6 +40,8 @@ pub use rule::{Rule, Severity};
 pub(crate) use silence::{Silence, silenced_until};
 
 pub use grouping::Subject;
+pub use note::Event;
+pub(crate) use note::Note;
 
 /// Finds troubles and keeps the alerts as they should be.
 pub struct Alarm {

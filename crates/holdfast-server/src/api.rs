@@ -12,6 +12,7 @@
 
 mod agent_link;
 mod alerts;
+mod channels;
 mod enrol;
 mod evaluations;
 mod extract;
@@ -44,6 +45,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
+    alert::wire::Wire,
     auth::{
         Access, Role,
         guard::{Guard, Table, guard},
@@ -73,6 +75,8 @@ pub struct AppState {
     pub hub: Hub,
     /// The fleet as it is right now.
     pub live: Live,
+    /// Sends what people try out.
+    pub wire: Wire,
     /// Cancelled when the server begins to stop.
     pub stop: CancellationToken,
 }
@@ -99,6 +103,7 @@ pub fn router(state: AppState) -> Router {
 fn documented() -> OpenApiRouter<AppState> {
     let api = OpenApiRouter::new()
         .merge(alerts::router())
+        .merge(channels::router())
         .merge(enrol::router())
         .merge(evaluations::router())
         .merge(groups::router())

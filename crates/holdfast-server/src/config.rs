@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 
-/// The two things a server must know.
+use crate::alert::guard::Range;
+
+/// What a server must know.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where everything is kept. Made, for the owner only, when it does not exist.
     pub data_dir: PathBuf,
     /// The address to listen on, such as `127.0.0.1:7400`; port 0 picks a free one.
     pub listen: String,
+    /// Networks inside the house that notifications may go to, on any port. Everything else that is
+    /// not public is closed to them.
+    pub notify_allow: Vec<Range>,
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    alert::Alarm,
+    alert::{Alarm, Courier, guard::Guard, wire::Wire},
     api::{self, AppState},
     config::ServerConfig,
     hub::Hub,
@@ -118,8 +118,9 @@ pub async fn run(
     let hub = Hub::new(store.clone(), live.clone());
     let (listener, address) = listen(&config.listen).await?;
 
-    let helpers = Background::spawn(store.clone(), &live, &hub);
-    let state = AppState { store: store.clone(), hub: hub.clone(), live, stop: stop.clone() };
+    let wire = Wire::new(Guard::new(config.notify_allow));
+    let helpers = Background::spawn(store.clone(), &live, &hub, wire.clone());
+    let state = AppState { store: store.clone(), hub: hub.clone(), live, wire, stop: stop.clone() };
     let front = accept::Front::spawn(listener, api::router(state));
     on_ready(address);
     stop.cancelled().await;
@@ -166,12 +167,13 @@ struct Background {
 }
 
 impl Background {
-    fn spawn(store: Store, live: &Live, hub: &Hub) -> Self {
+    fn spawn(store: Store, live: &Live, hub: &Hub, wire: Wire) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(live.clone().run(stop.clone()));
         tasks.spawn(hub.clone().run(stop.clone()));
         let now = Timestamp::now();
         tasks.spawn(Alarm::new(store.clone(), live.clone(), now).run(stop.clone()));
+        tasks.spawn(Courier::new(store.clone(), live.clone(), wire).run(stop.clone()));
         tasks.spawn(Watch::new(store, live.clone(), now).run(stop.clone()));
         tasks.spawn(metrics::run_upkeep(stop.clone()));
         Self { stop, tasks }

@@ -14,6 +14,8 @@
 mod alert;
 mod apply;
 mod audit;
+mod channel;
+mod delivery;
 mod enrolment;
 mod error;
 mod evaluation;
@@ -49,6 +51,7 @@ use sqlx::{
 use crate::{bus::Bus, secret::Sealer};
 
 pub use alert::AlertFilter;
+pub use channel::NewChannel;
 pub use enrolment::{Enrolled, Enrolment, NewHost};
 pub use error::{Error, OpenError};
 pub use evaluation::EvaluationFilter;
@@ -63,6 +66,7 @@ pub use session::{Opened, Refusal};
 pub use silence::NewSilence;
 pub use token::{ApiToken, NewApiToken};
 
+pub(crate) use delivery::Due;
 pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};

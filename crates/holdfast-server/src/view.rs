@@ -5,6 +5,7 @@
 
 mod alert;
 mod calendar;
+mod channel;
 
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId, ScheduleId,
@@ -19,6 +20,7 @@ use utoipa::ToSchema;
 
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
+pub use channel::{ChannelView, DeliveryView};
 
 use crate::{
     verdict::Verdict,

@@ -113,9 +113,11 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::RepositoryExists { .. }
         | Error::GroupExists { .. }
         | Error::AlertResolved
+        | Error::ChannelExists { .. }
         | Error::JobEnded { .. }
         | Error::TokenExists { .. } => StatusCode::CONFLICT,
         Error::AlertNotFound { .. }
+        | Error::ChannelNotFound { .. }
         | Error::HostNotFound { .. }
         | Error::RepositoryNotFound { .. }
         | Error::GroupNotFound { .. }

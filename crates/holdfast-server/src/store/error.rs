@@ -82,6 +82,18 @@ pub enum Error {
         /// How many.
         count: u64,
     },
+    /// A channel of that name exists.
+    #[error("there is already a channel named `{name}`")]
+    ChannelExists {
+        /// The name.
+        name: String,
+    },
+    /// No such channel.
+    #[error("there is no channel `{channel}`")]
+    ChannelNotFound {
+        /// The id or name that was asked for.
+        channel: String,
+    },
     /// No such alert.
     #[error("there is no alert `{alert}`")]
     AlertNotFound {
@@ -144,6 +156,8 @@ impl Error {
             Self::JobNotFound { .. } => "job_not_found",
             Self::JobEnded { .. } => "job_ended",
             Self::OutboxFull { .. } => "outbox_full",
+            Self::ChannelExists { .. } => "channel_exists",
+            Self::ChannelNotFound { .. } => "channel_not_found",
             Self::AlertNotFound { .. } => "alert_not_found",
             Self::AlertResolved => "alert_resolved",
             Self::SilenceNotFound { .. } => "silence_not_found",
@@ -178,6 +192,8 @@ impl Error {
             Self::OutboxFull { .. } => {
                 "Connect the host's agent so that it takes them, or cancel some of the jobs."
             }
+            Self::ChannelExists { .. } => "Choose another name, or remove the existing one first.",
+            Self::ChannelNotFound { .. } => "List the channels and use one of their names or ids.",
             Self::AlertNotFound { .. } => "List the alerts and use one of their ids.",
             Self::AlertResolved => "Nothing needs to be done: the trouble is over.",
             Self::SilenceNotFound { .. } => "List the silences and use one of their ids.",

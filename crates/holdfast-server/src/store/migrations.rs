@@ -14,6 +14,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (2, "verdict", include_str!("../../migrations/0002_verdict.sql")),
     (3, "evaluations", include_str!("../../migrations/0003_evaluations.sql")),
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
+    (5, "channels", include_str!("../../migrations/0005_channels.sql")),
 ];
 
 /// Brings the database up to date.

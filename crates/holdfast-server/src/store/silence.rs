@@ -79,7 +79,7 @@ impl Store {
         tx.commit().await.map_err(Error::database(PHASE))
     }
 
-    pub(super) async fn silences_at(&self, now: Timestamp) -> Result<Vec<Silence>, Error> {
+    pub(crate) async fn silences_at(&self, now: Timestamp) -> Result<Vec<Silence>, Error> {
         self.read_silences(None, Some(now), "reading silences").await
     }
 

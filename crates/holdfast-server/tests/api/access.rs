@@ -27,6 +27,7 @@ fn filled(path: &str) -> String {
         .replace("{name}", "nothing")
         .replace("{job}", "none")
         .replace("{alert}", "none")
+        .replace("{channel}", "none")
         .replace("{silence}", "none")
         .replace("{rule}", "none")
 }

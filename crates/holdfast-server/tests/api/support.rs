@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use holdfast_server::{
+    alert::{guard::Guard, wire::Wire},
     api::{self, AppState},
     hub::Hub,
     live::Live,
@@ -42,7 +43,9 @@ impl Server {
         let hub = Hub::new(store.clone(), live.clone());
         let stop = CancellationToken::new();
         tokio::spawn(live.clone().run(stop.clone()));
-        let state = AppState { store: store.clone(), hub, live, stop: stop.clone() };
+        let inside = ["127.0.0.1".parse().unwrap()];
+        let wire = Wire::new(Guard::new(inside.into()));
+        let state = AppState { store: store.clone(), hub, live, wire, stop: stop.clone() };
         let token = async |role: &str| {
             let made = store.create_api_token(&format!("{role}-token"), role).await.unwrap();
             made.token.expose().to_owned()

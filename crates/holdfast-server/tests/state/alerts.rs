@@ -15,17 +15,17 @@ use uuid::Uuid;
 use crate::fleet::{self, Fleet, TestHost, eventually, finished, record, started};
 
 /// A fleet whose one host is watched by an alarm.
-struct Watched {
-    fleet: Fleet,
-    host: TestHost,
-    live: Live,
+pub(crate) struct Watched {
+    pub(crate) fleet: Fleet,
+    pub(crate) host: TestHost,
+    pub(crate) live: Live,
     alarm: Alarm,
-    seq: u64,
+    pub(crate) seq: u64,
     _running: DropGuard,
 }
 
 impl Watched {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let fleet = Fleet::new().await;
         let host = fleet.host("web-1").await;
         let live = fleet.live().await;
@@ -36,7 +36,7 @@ impl Watched {
     }
 
     /// Runs a backup that ends like this, and waits until the live view knows.
-    async fn backup(&mut self, status: Status) {
+    pub(crate) async fn backup(&mut self, status: Status) {
         let job = self.fleet.store.create_backup("ops", self.host.id, "etc").await.unwrap();
         let session = self.fleet.session(&self.host, 1).await;
         let end = finished(job, status);
@@ -48,16 +48,19 @@ impl Watched {
         let mut subscription = self.live.subscribe();
         eventually(async || {
             let text = subscription.next().await.unwrap();
-            text.contains(&format!("\"last_backup\":{{\"job_id\":\"{job}\"")).then_some(())
+            let update: serde_json::Value = serde_json::from_str(text.as_str()).unwrap();
+            let host = if update["kind"] == "host" { &update["host"] } else { &update["hosts"][0] };
+            // The group's own, which is read together with what its verdict is made from.
+            (host["groups"][0]["last_backup"]["job_id"] == job.to_string()).then_some(())
         })
         .await;
     }
 
-    async fn look(&self) {
+    pub(crate) async fn look(&self) {
         self.alarm.look(Timestamp::now()).await.unwrap();
     }
 
-    async fn alerts(&self, states: &[State]) -> Vec<AlertView> {
+    pub(crate) async fn alerts(&self, states: &[State]) -> Vec<AlertView> {
         let filter = AlertFilter { states: states.to_vec(), limit: 50, before: None };
         self.fleet.store.alerts(&filter, Timestamp::now()).await.unwrap().alerts
     }

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod alerts;
+mod channels;
 mod disk;
 mod enrolment;
 mod fleet;
 mod jobs;
 mod link;
 mod live;
+mod receivers;
 mod reports;
 mod serving;
 mod watch;

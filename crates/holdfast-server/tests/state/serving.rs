@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 fn config(dir: &Path, listen: &str) -> ServerConfig {
-    ServerConfig { data_dir: dir.to_owned(), listen: listen.to_owned() }
+    ServerConfig { data_dir: dir.to_owned(), listen: listen.to_owned(), notify_allow: vec![] }
 }
 
 struct Running {
