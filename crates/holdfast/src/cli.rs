@@ -6,6 +6,7 @@ use clap::{
     Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     value_parser,
 };
+use holdfast_server::alert::guard::Range;
 use url::Url;
 
 use crate::failure::Failure;
@@ -114,6 +115,11 @@ pub(crate) enum Command {
     /// Take an alert on, silence it, or set what is watched.
     #[command(subcommand)]
     Alert(Alert),
+    /// List the channels by which people are told.
+    Channels,
+    /// Add, try or remove a channel.
+    #[command(subcommand)]
+    Channel(Channel),
     /// Run the control plane: links to all agents, REST API and dashboard.
     Server(Server),
     /// Make API tokens, straight in a server's data directory.
@@ -164,6 +170,10 @@ pub(crate) struct Server {
     /// The address to listen at; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     pub(crate) listen: String,
+    /// A network inside that notifications may go to, such as `192.168.1.5` or `10.0.0.0/8`. May be
+    /// given several times. All else that is not public is closed to them.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) notify_allow: Vec<Range>,
     /// How log lines on standard error look. HOLDFAST_LOG sets which (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -326,6 +336,43 @@ pub(crate) struct Silence {
     /// Why, for those who wonder.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+}
+
+/// `holdfast channel …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// Add a channel. It tells of what happens from now on.
+    Add {
+        /// What the channel is called.
+        name: String,
+        /// A file with the settings as JSON, such as `{"kind":"slack","url":"https://…"}`; `-` reads
+        /// standard input. See docs/alerts.md for the kinds.
+        #[arg(long, value_name = "FILE")]
+        settings_file: PathBuf,
+        /// Only alerts at least this grave: `info`, `warning` or `critical`.
+        #[arg(long, value_name = "SEVERITY", default_value = "warning")]
+        severity: String,
+        /// Only of this host.
+        #[arg(long, value_name = "HOST")]
+        host: Option<String>,
+        /// Only of this source group of the host.
+        #[arg(long, value_name = "NAME", requires = "host")]
+        group: Option<String>,
+    },
+    /// List what was sent by a channel and what became of it.
+    Log(ChannelName),
+    /// Remove a channel and its log.
+    Remove(ChannelName),
+    /// Send a test message and tell whether it arrived.
+    Test(ChannelName),
+}
+
+/// A channel by name or id.
+#[derive(Debug, Args)]
+pub(crate) struct ChannelName {
+    /// The channel's name.
+    #[arg(value_name = "CHANNEL")]
+    pub(crate) channel: String,
 }
 
 /// `holdfast group …`.

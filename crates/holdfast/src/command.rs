@@ -4,6 +4,7 @@
 //! server, carried by an [`Operator`].
 
 mod alerts;
+mod channels;
 mod group;
 mod hosts;
 mod jobs;
@@ -70,6 +71,8 @@ impl Operator {
             Command::Alert(command) => alerts::run(self, &command).await?,
             Command::Alerts(filter) => alerts::list(self, &filter).await?,
             Command::Cancel(job) => jobs::ask(self, &job.id, jobs::Request::Cancel).await?,
+            Command::Channel(command) => return channels::run(self, &command).await,
+            Command::Channels => channels::list(self).await?,
             Command::Group(command) => group::run(self, &command).await?,
             Command::Host(command) => hosts::run(self, &command).await?,
             Command::Hosts => hosts::list(self).await?,

@@ -207,6 +207,51 @@ pub(crate) struct Rules {
     pub(crate) rules: Vec<Rule>,
 }
 
+/// A way to tell people.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Channel {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) target: String,
+    pub(crate) severity_min: String,
+    pub(crate) host_name: Option<String>,
+    pub(crate) group: Option<String>,
+}
+
+/// `GET /channels`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Channels {
+    pub(crate) channels: Vec<Channel>,
+}
+
+/// A message and what became of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Delivery {
+    pub(crate) event: String,
+    pub(crate) state: String,
+    pub(crate) attempts: u64,
+    pub(crate) error: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+/// `GET /channels/{channel}/deliveries`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Deliveries {
+    pub(crate) deliveries: Vec<Delivery>,
+}
+
+/// `POST /channels/{channel}/test`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tested {
+    pub(crate) delivered: bool,
+    pub(crate) error: Option<String>,
+}
+
 /// A repository.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

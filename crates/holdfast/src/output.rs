@@ -134,11 +134,11 @@ impl Look {
 /// How a job's, host's or verdict's word is meant.
 pub(crate) fn tone_of(state: &str) -> Tone {
     match state {
-        "succeeded" | "online" | "protected" | "fired" => Tone::Good,
+        "succeeded" | "online" | "protected" | "fired" | "sent" => Tone::Good,
         "partial" | "missed" | "paused" | "pending" | "interrupted" | "at_risk" | "caught_up"
         | "refused" | "warning" | "acknowledged" => Tone::Warning,
         "failed" | "offline" | "stale" | "never" | "critical" | "open" => Tone::Bad,
-        "cancelled" | "queued" | "skipped" | "resolved" | "info" => Tone::Quiet,
+        "cancelled" | "queued" | "skipped" | "resolved" | "info" | "waiting" => Tone::Quiet,
         _ => Tone::Plain,
     }
 }

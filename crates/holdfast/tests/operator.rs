@@ -195,6 +195,24 @@ fn alerts_are_listed_silenced_and_their_rules_set() {
 }
 
 #[test]
+fn a_channel_is_added_tried_and_removed() {
+    let server = Server::with_group();
+    let settings = r#"{"kind":"webhook","url":"http://169.254.169.254/canary"}"#;
+    let add = "channel add hook --severity critical --settings-file -";
+    let added = server.run_with(add, settings).expect(0).stdout;
+    assert!(added.contains("holdfast channel test hook"), "{added}");
+    let listed = server.run("channels").expect(0).stdout;
+    assert!(listed.contains("hook") && !listed.contains("canary"), "{listed}");
+    let tested = server.run("channel test hook");
+    tested.expect_error("network that notifications may not go to", "--notify-allow");
+    let log = server.run("channel log hook").expect(0).stdout;
+    assert!(log.contains("test") && log.contains("failed"), "{log}");
+    server.run_with("channel add x --settings-file -", "no json").expect(1);
+    server.run("channel remove hook").expect(0);
+    server.run("channel remove hook").expect_error("no channel `hook`", "List the channels");
+}
+
+#[test]
 fn a_new_host_gets_a_command_that_enrols_it() {
     let server = Server::start();
     let text = server.run("host add web-1").expect(0).stdout;

@@ -28,7 +28,11 @@ pub(super) fn run(args: &Server) -> Result<ExitCode, Failure> {
 
 async fn serve(args: &Server) -> Result<(), Failure> {
     let stop = CancellationToken::new();
-    let config = ServerConfig { data_dir: args.data.clone(), listen: args.listen.clone() };
+    let config = ServerConfig {
+        data_dir: args.data.clone(),
+        listen: args.listen.clone(),
+        notify_allow: args.notify_allow.clone(),
+    };
     tokio::select! {
         biased;
         () = second_signal(&stop) => Err(Failure::new(
