@@ -18,7 +18,8 @@ pub(crate) struct Options {
     keep_going: bool,
 }
 
-/// Runs every step, by default until one fails, then prints what ran, how long it took, and how it ended.
+/// Runs every step, by default until one fails, then prints what ran, how long it took, and how it
+/// ended.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let steps = steps::all(options.quick);
     let report = Report::of(&steps, options.keep_going);

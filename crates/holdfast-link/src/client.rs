@@ -174,7 +174,8 @@ pub trait Host: Send + Sync + 'static {
     fn capabilities(&self) -> Vec<String>;
     /// The body of a heartbeat; asked whenever one is due.
     fn heartbeat(&self) -> Payload;
-    /// The server asks. It may take its time; others are asked meanwhile. The default knows nothing.
+    /// The server asks. It may take its time; others are asked meanwhile. The default knows
+    /// nothing.
     ///
     /// # Errors
     /// A [`Refusal`], which is sent as it is.
@@ -376,8 +377,8 @@ impl<S: Store> Client<S> {
         self.shared.post.send(message);
     }
 
-    /// Takes back what has not been sent under this kind and key: the progress of a job whose end is
-    /// on its way as a record.
+    /// Takes back what has not been sent under this kind and key: the progress of a job whose end
+    /// is on its way as a record.
     pub fn withdraw(&self, kind: &str, key: &str) {
         self.shared.states().remove(&(kind.to_owned(), key.to_owned()));
         self.shared.post.withdraw(kind, key);
@@ -385,8 +386,8 @@ impl<S: Store> Client<S> {
 
     /// Asks the server and waits for its answer, at most `timeout`.
     ///
-    /// A question is not kept: it needs a session, and when that ends first nobody knows whether the
-    /// server has acted. What must happen exactly once belongs into a record.
+    /// A question is not kept: it needs a session, and when that ends first nobody knows whether
+    /// the server has acted. What must happen exactly once belongs into a record.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -433,8 +434,9 @@ impl<S: Store> Client<S> {
         self.shared.status.borrow().reconnect_count
     }
 
-    /// What happens to the link from now on. Every subscriber gets all of it: one that does not read
-    /// for more than a day of redialling is cut off, and told so, but never misses one in between.
+    /// What happens to the link from now on. Every subscriber gets all of it: one that does not
+    /// read for more than a day of redialling is cut off, and told so, but never misses one in
+    /// between.
     #[must_use]
     pub fn events(&self) -> Events {
         self.shared.events.subscribe()

@@ -180,8 +180,8 @@ impl<'a, S: Store> Driver<'a, S> {
         self.session.handle(event, self.clock.now());
     }
 
-    /// A deadline has come. What has arrived by now counts as in time: after a machine was asleep or
-    /// starved, the peer's signs of life wait in a buffer, and it must not be blamed.
+    /// A deadline has come. What has arrived by now counts as in time: after a machine was asleep
+    /// or starved, the peer's signs of life wait in a buffer, and it must not be blamed.
     fn handle_deadline(&mut self, reading: bool) {
         if let Some(turn) = self.wire.turn(reading).now_or_never() {
             self.handle(turn.into());

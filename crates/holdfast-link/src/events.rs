@@ -1,9 +1,9 @@
 //! What happens to a link, told to everybody who listens, whole.
 //!
 //! Every subscriber has a queue of its own, so a slow one costs nobody else anything. A queue holds
-//! 16,384 events: at the rate at which a link redials, a server that is away fills it in more than a
-//! day. Whoever does not read for that long is told so, by the end of the stream: what a subscriber
-//! has seen never has a hole.
+//! 16,384 events: at the rate at which a link redials, a server that is away fills it in more than
+//! a day. Whoever does not read for that long is told so, by the end of the stream: what a
+//! subscriber has seen never has a hole.
 
 use std::{
     pin::Pin,

@@ -4,8 +4,8 @@
 //! An agent dials its server and keeps the connection. Both sides append *records* (a job's end, a
 //! command) to an outbox on their own disk and wake the link; the link carries them across, in
 //! order, and the other side applies each one exactly once, through any crash, cut or power failure
-//! of either. Beside the records go messages that may be replaced or dropped: state, progress, logs,
-//! heartbeats. The link knows nothing about backups.
+//! of either. Beside the records go messages that may be replaced or dropped: state, progress,
+//! logs, heartbeats. The link knows nothing about backups.
 //!
 //! # Who owns whom
 //!
@@ -20,9 +20,9 @@
 //!     Store      the durable half, yours: outbox and inbox position
 //! ```
 //!
-//! A [`Session`] is one connected life of a link. It is a plain value: [`Session::handle`] takes what
-//! has happened and when, [`Session::poll_action`] says what to do. The drivers only wait, and turn
-//! each wake-up into an event; so everything that matters can be simulated, and is.
+//! A [`Session`] is one connected life of a link. It is a plain value: [`Session::handle`] takes
+//! what has happened and when, [`Session::poll_action`] says what to do. The drivers only wait, and
+//! turn each wake-up into an event; so everything that matters can be simulated, and is.
 //!
 //! # What it promises
 //!
@@ -30,31 +30,36 @@
 //!
 //! * **I1** An ack means on disk: it leaves only after [`Store::apply`] has returned.
 //! * **I2** A record is forgotten only once the peer has acknowledged it.
-//! * **I3** Nothing is on the wire that [`Store::load`] did not give, so nothing that is not durable.
+//! * **I3** Nothing is on the wire that [`Store::load`] did not give, so nothing that is not
+//!   durable.
 //! * **I4** A new session goes on after the last applied record. A record that came before is
-//!   dropped and acknowledged again; one that comes too early is dropped and the right one asked for.
-//! * **I5, I6** Each record takes effect once, in order. There is no window after which a repeat would
-//!   be taken for new.
-//! * **I8** A newer session of the same agent shuts out the older one. The epoch that fences is kept
-//!   by the server's store; the link closes the older connection when told to.
+//!   dropped and acknowledged again; one that comes too early is dropped and the right one asked
+//!   for.
+//! * **I5, I6** Each record takes effect once, in order. There is no window after which a repeat
+//!   would be taken for new.
+//! * **I8** A newer session of the same agent shuts out the older one. The epoch that fences is
+//!   kept by the server's store; the link closes the older connection when told to.
 //! * **I10** Memory is bounded by class and by count ([`session::Window`], the overflow table of
 //!   [`session::Dropped`]); whatever is dropped is counted.
-//! * **I11** Progress never delays a result: one waits per job, the newest, at most one a second goes.
-//! * **I13** A dead peer is noticed within 50 s, a closed one at once, one that never reads in 10 s.
+//! * **I11** Progress never delays a result: one waits per job, the newest, at most one a second
+//!   goes.
+//! * **I13** A dead peer is noticed within 50 s, a closed one at once, one that never reads in 10
+//!   s.
 //! * **I14** No decision reads a wall clock.
 //! * **I15** Leaving in good order flushes what there is and takes at most 5 s.
 //! * **I16** Unknown fields are ignored, unknown kinds are counted, the link stays up.
-//! * **I19** Dials are spread by full jitter, also the first redial; only a session that lasted resets
-//!   the backoff; the server's hints win.
-//! * **I21** A record no frame can carry is replaced by a marker, so that it cannot stop the stream.
+//! * **I19** Dials are spread by full jitter, also the first redial; only a session that lasted
+//!   resets the backoff; the server's hints win.
+//! * **I21** A record no frame can carry is replaced by a marker, so that it cannot stop the
+//!   stream.
 //!
-//! What it does not promise: any order between records and other messages, or that a log line arrives.
-//! And it is as good as its store: read the promises that [`Store`] asks for.
+//! What it does not promise: any order between records and other messages, or that a log line
+//! arrives. And it is as good as its store: read the promises that [`Store`] asks for.
 //!
 //! # Example
 //!
-//! The agent's end of a greeting that nobody answers, in no time at all. `examples/echo.rs` is a whole
-//! link over a real socket.
+//! The agent's end of a greeting that nobody answers, in no time at all. `examples/echo.rs` is a
+//! whole link over a real socket.
 //!
 //! ```
 //! use std::time::Duration;

@@ -21,7 +21,8 @@ const WITHDRAWN_MAX: usize = 256;
 /// The slot between the application's threads and the one task that drives the session.
 ///
 /// It is not a queue: everything in it is bounded by the overflow table, and handing over never
-/// waits. It outlives sessions, so what is handed over while the link is down goes with the next one.
+/// waits. It outlives sessions, so what is handed over while the link is down goes with the next
+/// one.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
     parcel: Mutex<Parcel>,
@@ -165,8 +166,8 @@ impl Post {
     }
 
     fn parcel(&self) -> MutexGuard<'_, Parcel> {
-        // Nothing under this lock can leave a parcel half-made, so a panic elsewhere is no reason to
-        // stop talking.
+        // Nothing under this lock can leave a parcel half-made, so a panic elsewhere is no reason
+        // to stop talking.
         self.parcel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

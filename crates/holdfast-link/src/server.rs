@@ -79,8 +79,8 @@ pub trait Gate: Send + Sync {
     /// appended meanwhile are found without being told.
     fn opened(&self, mailbox: Mailbox) -> impl Future<Output = ()> + Send;
 
-    /// The agent of a live session asks. It may take its time; others are asked meanwhile. The default
-    /// knows nothing.
+    /// The agent of a live session asks. It may take its time; others are asked meanwhile. The
+    /// default knows nothing.
     ///
     /// # Errors
     /// A [`Refusal`], which is sent as it is.
@@ -147,8 +147,8 @@ impl Mailbox {
 
     /// Asks the agent and waits for its answer, at most `timeout`.
     ///
-    /// A question is not kept: when the session ends first nobody knows whether the agent has acted.
-    /// What must happen exactly once belongs into a record.
+    /// A question is not kept: when the session ends first nobody knows whether the agent has
+    /// acted. What must happen exactly once belongs into a record.
     ///
     /// # Errors
     /// [`RequestError`].

@@ -3,12 +3,12 @@
 //! Nothing here waits, opens anything, asks for the time or rolls dice. Whoever drives a session
 //! calls [`Session::handle`] with what has happened and the time, carries out what
 //! [`Session::poll_action`] gives until it gives nothing, and comes back at the latest at
-//! [`Session::deadline`] with [`Event::Tick`]. The same events at the same times always give the same
-//! actions, so a world of sessions can be simulated and every run replayed.
+//! [`Session::deadline`] with [`Event::Tick`]. The same events at the same times always give the
+//! same actions, so a world of sessions can be simulated and every run replayed.
 //!
-//! What must outlive the session (records, positions) is in the [`Store`](crate::Store); the session
-//! only knows how far both ends are. When it ends, the driver finishes the store work that is under
-//! way, and a new session starts from the store's positions.
+//! What must outlive the session (records, positions) is in the [`Store`](crate::Store); the
+//! session only knows how far both ends are. When it ends, the driver finishes the store work that
+//! is under way, and a new session starts from the store's positions.
 //!
 //! ```text
 //! Handshaking --hello/welcome--> Live --stop, goaway, close--> Draining --bye--> Ended

@@ -1,8 +1,8 @@
 //! What must be on disk, on either end, for the link to keep its promises.
 //!
 //! The link never stores anything itself. It is handed a [`Store`], which the agent implements over
-//! its embedded database and the server over its own, one per host. The link's promises hold only if
-//! the store keeps the ones written here.
+//! its embedded database and the server over its own, one per host. The link's promises hold only
+//! if the store keeps the ones written here.
 
 pub mod memory;
 
@@ -29,8 +29,8 @@ pub struct Record {
 pub struct Unsequenced {
     /// Anything but [`Class::Record`].
     pub class: Class,
-    /// What a newer message replaces an older one by, together with `kind`: a job's id for progress,
-    /// empty where there is only one. It is not on the wire, so it is empty on receipt.
+    /// What a newer message replaces an older one by, together with `kind`: a job's id for
+    /// progress, empty where there is only one. It is not on the wire, so it is empty on receipt.
     pub key: String,
     /// When it was made, by its maker's clock.
     pub ts: Timestamp,
@@ -86,9 +86,9 @@ pub trait Store: Send + Sync + 'static {
     /// The records come in order and continue where the position stands, or after records that
     /// [`Store::skip`] has declared lost: the position becomes that of the last record, by whatever
     /// way. One at or below the
-    /// position (which a correct session never hands over) is skipped. A record whose content cannot
-    /// be applied is kept aside in the same transaction and counts as applied: one bad record must
-    /// not stop the stream.
+    /// position (which a correct session never hands over) is skipped. A record whose content
+    /// cannot be applied is kept aside in the same transaction and counts as applied: one bad
+    /// record must not stop the stream.
     ///
     /// # Errors
     /// When the disk or database refused. Then nothing took effect, and the session ends.

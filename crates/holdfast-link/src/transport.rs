@@ -1,7 +1,7 @@
 //! How frames travel: anything that carries text both ways, in order.
 //!
-//! A transport knows nothing of sessions. It is polled by hand, so that one task can own it and still
-//! read while a write is under way; and it is object safe, so that a session can run over a
+//! A transport knows nothing of sessions. It is polled by hand, so that one task can own it and
+//! still read while a write is under way; and it is object safe, so that a session can run over a
 //! WebSocket today, over long polls behind a hostile proxy, and over memory in a test.
 
 pub mod accepted;
@@ -56,8 +56,8 @@ pub enum TransportKind {
 
 /// A connection that carries frames.
 ///
-/// All methods follow the rules of [`std::future::Future::poll`]: on `Pending` the task is woken when
-/// it is worth asking again.
+/// All methods follow the rules of [`std::future::Future::poll`]: on `Pending` the task is woken
+/// when it is worth asking again.
 pub trait Transport: Send {
     /// The next thing that comes.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming>;

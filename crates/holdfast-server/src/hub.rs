@@ -3,7 +3,7 @@
 //! ```text
 //! API ──► Hub ──► Store      the change and its command, one transaction
 //!           │
-//!           └──► Registry ──► the host's session: wake up, something waits; or: here is your config
+//!           └──► Registry ──► the host's session: wake up, something waits; or: your config
 //! ```
 //!
 //! Nothing is lost when a host is not connected: commands wait in its outbox, and configuration is

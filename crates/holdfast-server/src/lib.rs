@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A change always takes the same way: into the store, from there (after the commit) as a name onto
-//! the bus, and from the bus to whoever shows it. Nothing in memory is needed to be right again after
-//! a crash: agents come back, and the store knows where each stream stood.
+//! the bus, and from the bus to whoever shows it. Nothing in memory is needed to be right again
+//! after a crash: agents come back, and the store knows where each stream stood.
 
 pub mod alert;
 pub mod api;

@@ -145,8 +145,8 @@ impl Store {
         &self.inner.apply
     }
 
-    /// Starts a writing transaction. It takes the write lock at once: a transaction that reads first
-    /// and upgrades later can fail however long it waits.
+    /// Starts a writing transaction. It takes the write lock at once: a transaction that reads
+    /// first and upgrades later can fail however long it waits.
     async fn begin(&self, phase: &'static str) -> Result<Transaction<'static, Sqlite>, Error> {
         self.inner.writer.begin_with("BEGIN IMMEDIATE").await.map_err(Error::database(phase))
     }

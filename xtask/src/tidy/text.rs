@@ -105,8 +105,10 @@ fn line_rules(file: &Path, line: &str) -> Vec<String> {
 
 fn check_width(line: &str) -> Option<String> {
     let columns = line.chars().count();
-    // An address cannot be broken.
-    let excused = line.contains("https://");
+    // An address cannot be broken, and a sentence for people reads better in one piece: the
+    // formatter leaves string literals alone, and so does this rule. Comments must fit.
+    let comment = line.trim_start().starts_with("//");
+    let excused = line.contains("https://") || (line.contains('"') && !comment);
     (columns > COLUMNS_MAX && !excused)
         .then(|| format!("is {columns} columns wide; {COLUMNS_MAX} is the house's width"))
 }

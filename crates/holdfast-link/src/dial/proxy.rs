@@ -22,8 +22,8 @@ use super::endpoint::is_loopback;
 /// Whether connections go through an HTTP proxy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ProxyRule {
-    /// As the environment says: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or
-    /// lower case, read once. Never to this very machine.
+    /// As the environment says: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper
+    /// or lower case, read once. Never to this very machine.
     #[default]
     Environment,
     /// Straight to the server, whatever the environment says.
@@ -112,7 +112,8 @@ pub(super) async fn tunnel(
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| TunnelError::Broken)?;
-    // In HTTP and TLS alike the dialling side speaks first: what has come already is not the server.
+    // In HTTP and TLS alike the dialling side speaks first: what has come already is not the
+    // server.
     if parts.read_buf.is_empty() { Ok(parts.io.into_inner()) } else { Err(TunnelError::Broken) }
 }
 

@@ -19,8 +19,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn finish<S: Store>(driver: Driver<'_, S>) -> Session {
     let Driver { session, mut wire, mut work, close, .. } = driver;
     close_with(&mut wire, close).await;
-    // A transaction that has begun is never dropped half-way: what it acknowledges is lost knowledge
-    // otherwise. The store bounds its own time.
+    // A transaction that has begun is never dropped half-way: what it acknowledges is lost
+    // knowledge otherwise. The store bounds its own time.
     while let Some(event) = work.next().await {
         if let Event::StoreFailed(error) = event {
             tracing::warn!(%error, "the store failed after the session had ended");

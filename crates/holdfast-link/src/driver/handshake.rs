@@ -10,7 +10,8 @@ use crate::{
     store::Store,
 };
 
-/// The agent's end: says hello and waits for the answer. Gives how it ended when it came to nothing.
+/// The agent's end: says hello and waits for the answer. Gives how it ended when it came to
+/// nothing.
 pub(crate) async fn greet<S: Store>(
     driver: &mut Driver<'_, S>,
     stop: &CancellationToken,
@@ -40,8 +41,8 @@ pub(crate) struct Caller {
     pub(crate) hello: Hello,
 }
 
-/// The server's end, first half: waits for the hello. There is no store yet: whose it is, is what the
-/// hello says.
+/// The server's end, first half: waits for the hello. There is no store yet: whose it is, is what
+/// the hello says.
 pub(crate) async fn listen(
     mut session: Session,
     mut wire: Wire,

@@ -38,8 +38,8 @@ pub(crate) async fn run_until_better<S: Store>(
 /// Not safe: store work under way would be dropped. Cancel `stop` instead.
 pub(crate) async fn run<S: Store>(driver: &mut Driver<'_, S>, stop: &CancellationToken) -> Ended {
     let mut stopping = false;
-    // The gate may have taken its time. A session that acted on the time before it would take its own
-    // first frame for long overdue.
+    // The gate may have taken its time. A session that acted on the time before it would take its
+    // own first frame for long overdue.
     driver.handle_deadline(driver.session.wants_input());
     loop {
         if let Some(ended) = driver.carry_out() {

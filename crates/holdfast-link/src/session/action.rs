@@ -19,8 +19,8 @@ use crate::{
 pub enum Action {
     /// Ask the gate whether this agent may come in. Server only.
     Admit(Box<Hello>),
-    /// The peer asks: answer [`Event::Answer`](super::Event::Answer) with the same `id`. It may take
-    /// its time.
+    /// The peer asks: answer [`Event::Answer`](super::Event::Answer) with the same `id`. It may
+    /// take its time.
     Answer {
         /// Names the request.
         id: String,

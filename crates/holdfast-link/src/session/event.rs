@@ -37,8 +37,8 @@ pub enum Event {
     },
     /// The records of [`Action::Apply`](super::Action::Apply) have taken effect, durably.
     Applied,
-    /// The application asks the peer. [`Action::Settle`](super::Action::Settle) tells what became of
-    /// it.
+    /// The application asks the peer. [`Action::Settle`](super::Action::Settle) tells what became
+    /// of it.
     Ask(Question),
     /// The hub wants this session closed.
     Close(CloseReason),

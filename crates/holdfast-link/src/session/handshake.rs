@@ -149,8 +149,8 @@ impl Session {
     }
 }
 
-/// No stream gets this far; a peer that says so wants to break our arithmetic, or that of a database
-/// whose integers have a sign.
+/// No stream gets this far; a peer that says so wants to break our arithmetic, or that of a
+/// database whose integers have a sign.
 const SEQ_MAX: Seq = i64::MAX as Seq;
 
 fn check(positions: &[Seq], kind: &'static str) -> Result<(), Violation> {

@@ -112,8 +112,8 @@ impl Inbox {
         self.accepted = record.seq;
         self.waiting_bytes += record.payload.as_str().len();
         self.waiting.push_back(record);
-        // A correct peer stops at the window, seen from older acks than ours: it can never hold more
-        // than this, so whoever does is after our memory.
+        // A correct peer stops at the window, seen from older acks than ours: it can never hold
+        // more than this, so whoever does is after our memory.
         if self.waiting.len() > self.window.records || self.waiting_bytes > self.bytes_max() {
             return Err(Violation::WindowExceeded);
         }

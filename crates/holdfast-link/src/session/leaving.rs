@@ -40,8 +40,8 @@ impl Session {
         match (self.phase, self.role) {
             (Phase::Handshaking, _) => self.end(Ended::Stopped, close_code::NORMAL),
             (_, Role::Agent) => {
-                // The last results may have been appended a moment ago by someone who stops too, and
-                // has no one left to wake us.
+                // The last results may have been appended a moment ago by someone who stops too,
+                // and has no one left to wake us.
                 self.outbox.wake();
                 self.begin_drain(Why::Leaving);
             }

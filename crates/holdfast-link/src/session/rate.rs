@@ -6,8 +6,8 @@ use crate::clock::Moment;
 
 /// How fast one peer may talk before this side reads more slowly.
 ///
-/// Nothing is dropped: what is not read waits at the peer, which conflates its own. So one agent in a
-/// loop, or with a grudge, cannot keep the server from the others.
+/// Nothing is dropped: what is not read waits at the peer, which conflates its own. So one agent in
+/// a loop, or with a grudge, cannot keep the server from the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Frames per second.
@@ -19,8 +19,8 @@ pub struct Rate {
 }
 
 impl Default for Rate {
-    /// Room for an agent that comes back with 20,000 records to deliver them at once. What a flood at
-    /// this rate costs in processor time has not been measured.
+    /// Room for an agent that comes back with 20,000 records to deliver them at once. What a flood
+    /// at this rate costs in processor time has not been measured.
     fn default() -> Self {
         Self { frames: 4000, bytes: 8 * 1024 * 1024, burst: Duration::from_secs(5) }
     }

@@ -1,5 +1,5 @@
-//! What goes on the wire next. Decided only when the wire is free, so that what matters most at that
-//! moment goes first.
+//! What goes on the wire next. Decided only when the wire is free, so that what matters most at
+//! that moment goes first.
 
 use holdfast_protocol::{
     FRAME_SIZE_MAX, Payload,

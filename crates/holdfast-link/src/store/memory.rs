@@ -13,8 +13,8 @@ use super::{Positions, Record, Store, StoreError, Unsequenced};
 
 /// Both halves of one end of a link, in memory.
 ///
-/// It keeps the promises of [`Store`] for as long as the process lives, which is enough to study the
-/// link and not enough to rely on it.
+/// It keeps the promises of [`Store`] for as long as the process lives, which is enough to study
+/// the link and not enough to rely on it.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     shelf: Mutex<Shelf>,

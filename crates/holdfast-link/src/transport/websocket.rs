@@ -20,7 +20,8 @@ use tokio_tungstenite::{
 use super::{Incoming, Outgoing, Transport, TransportKind};
 use crate::session::{Loss, Unreadable};
 
-/// tungstenite's own 128 KiB are allocated for every connection, used or not; most of ours are idle.
+/// tungstenite's own 128 KiB are allocated for every connection, used or not; most of ours are
+/// idle.
 pub(super) const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// What is collected before it is written; a flush after each frame empties it.
 pub(super) const WRITE_BUFFER_BYTES: usize = 8 * 1024;

@@ -22,8 +22,8 @@ use uuid::Uuid;
 /// The token the server knows.
 pub(crate) const TOKEN: &str = "hf_agt_canary";
 
-/// More than any step here may take: in paused time the longest wait of the link is two minutes, and
-/// in real time a step that hangs should fail while someone is still watching.
+/// More than any step here may take: in paused time the longest wait of the link is two minutes,
+/// and in real time a step that hangs should fail while someone is still watching.
 const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Waits for `step`, but not for ever.

@@ -1,8 +1,9 @@
 //! The bodies of the long-poll road, for networks that let no WebSocket pass.
 //!
 //! They carry the same frames as a WebSocket does. Each direction counts its frames from 0 for as
-//! long as the link lives, and whoever sent a frame keeps it until the other side's count has passed
-//! it. So an exchange that is lost, repeated or answered twice neither loses a frame nor doubles one.
+//! long as the link lives, and whoever sent a frame keeps it until the other side's count has
+//! passed it. So an exchange that is lost, repeated or answered twice neither loses a frame nor
+//! doubles one.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

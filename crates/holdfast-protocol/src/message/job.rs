@@ -84,8 +84,8 @@ impl Operation {
     /// Whether nothing else may work on the repository at the same time, on any host.
     ///
     /// restic takes an exclusive lock for most of these. `init` has nothing to lock yet, and two of
-    /// it at once make a repository that nobody can open. `unlock` is for what hangs, so it must not
-    /// wait for it.
+    /// it at once make a repository that nobody can open. `unlock` is for what hangs, so it must
+    /// not wait for it.
     #[must_use]
     pub fn is_exclusive(self) -> bool {
         matches!(self, Self::Init | Self::Tag | Self::Forget | Self::Prune | Self::Check)

@@ -1,9 +1,9 @@
 //! What a job is to do, in types.
 //!
-//! There is no place for an argument of restic's: every wish has a field, and the engine alone makes
-//! arguments of them. A field that this build does not know makes the whole refused, other than
-//! elsewhere in the protocol: to leave out half of a wish to delete or to overwrite is worse than to
-//! leave out all of it.
+//! There is no place for an argument of restic's: every wish has a field, and the engine alone
+//! makes arguments of them. A field that this build does not know makes the whole refused, other
+//! than elsewhere in the protocol: to leave out half of a wish to delete or to overwrite is worse
+//! than to leave out all of it.
 
 mod retention;
 

@@ -1,6 +1,7 @@
 //! What came of a job, in types: the `stats` of its end.
 //!
-//! What an old restic cannot tell is absent. A backup's is restic's own summary, as restic wrote it.
+//! What an old restic cannot tell is absent. A backup's is restic's own summary, as restic wrote
+//! it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,8 @@ pub struct Listing {
 /// One thing in a directory of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name. Bytes that are not UTF-8 are replaced, and then the name finds nothing: what has it
-    /// can be restored with the directory only.
+    /// Its name. Bytes that are not UTF-8 are replaced, and then the name finds nothing: what has
+    /// it can be restored with the directory only.
     pub name: String,
     /// What it is.
     pub kind: EntryKind,
@@ -220,8 +221,8 @@ pub struct Judged {
     pub reasons: Vec<String>,
 }
 
-/// What came of `prune`, as restic planned it. restic tells sizes in words, rounded to three digits,
-/// so all of them are near the truth and no more.
+/// What came of `prune`, as restic planned it. restic tells sizes in words, rounded to three
+/// digits, so all of them are near the truth and no more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pruned {
     /// Whether nothing was deleted.

@@ -1,8 +1,8 @@
 //! Bringing the news: what is to be told is written down first, then sent until it has arrived.
 //!
 //! What has to be told follows from the alerts and from what was told already, so nothing is told
-//! twice after a crash and nothing is forgotten. (A receiver may get a message twice when the server
-//! dies between sending it and writing that down; the delivery's id tells.)
+//! twice after a crash and nothing is forgotten. (A receiver may get a message twice when the
+//! server dies between sending it and writing that down; the delivery's id tells.)
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -208,8 +208,8 @@ fn wait(attempts: u64) -> SignedDuration {
 
 /// What each channel is to be told. Pure.
 ///
-/// An alert is told of once it is open, grave enough and not silenced, and its end only to those who
-/// heard of its beginning. An alert that came back after its end was told is told of again.
+/// An alert is told of once it is open, grave enough and not silenced, and its end only to those
+/// who heard of its beginning. An alert that came back after its end was told is told of again.
 pub(super) fn wanted(
     listeners: &[Listener],
     alerts: &[Alert],

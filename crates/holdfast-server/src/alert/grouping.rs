@@ -56,8 +56,8 @@ pub(super) fn gather(findings: Vec<Finding>, repositories: &Repositories) -> Vec
     troubles.into_values().map(Trouble::told).collect()
 }
 
-/// Drops what only follows from something else that was found: a stale group whose backups fail, and
-/// whatever else is said of a host that is away.
+/// Drops what only follows from something else that was found: a stale group whose backups fail,
+/// and whatever else is said of a host that is away.
 fn without_consequences(findings: Vec<Finding>) -> Vec<Finding> {
     let troubled: BTreeSet<Subject> = findings
         .iter()

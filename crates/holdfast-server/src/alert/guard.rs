@@ -1,9 +1,9 @@
 //! Where notifications may go: not into the house.
 //!
 //! Whoever may set a channel up could otherwise have the server speak to what only the server can
-//! reach: its own loopback, the router, the cloud's metadata. A name is resolved once, every address
-//! it has must be a public one, and the connection goes to exactly those addresses: a name that
-//! answers differently the second time is never asked a second time.
+//! reach: its own loopback, the router, the cloud's metadata. A name is resolved once, every
+//! address it has must be a public one, and the connection goes to exactly those addresses: a name
+//! that answers differently the second time is never asked a second time.
 //!
 //! What lies inside on purpose (a Gotify in the rack, the mail relay) is allowed by whoever starts
 //! the server, not by the API.

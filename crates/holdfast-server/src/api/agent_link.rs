@@ -28,8 +28,8 @@ pub(super) fn router() -> Router<AppState> {
         .route(EXCHANGE_PATH, post(exchange).layer(large))
 }
 
-/// Opens the link over a WebSocket. A wish for one that was lost on the way is answered with 426, so
-/// that the agent takes the other road.
+/// Opens the link over a WebSocket. A wish for one that was lost on the way is answered with 426,
+/// so that the agent takes the other road.
 async fn connect(
     State(state): State<AppState>,
     Extension(AgentOf(host)): Extension<AgentOf>,

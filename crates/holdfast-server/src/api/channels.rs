@@ -163,7 +163,8 @@ async fn test(
     Ok(Json(Tested { delivered: error.is_none(), error }))
 }
 
-/// Lists what was sent by a channel and what became of it, the newest first. It is kept for 30 days.
+/// Lists what was sent by a channel and what became of it, the newest first. It is kept for 30
+/// days.
 #[utoipa::path(get, path = "/channels/{channel}/deliveries", tag = "channels",
     operation_id = "list_deliveries",
     params(("channel" = String, Path, description = "Name or id"), Filter),

@@ -1,10 +1,10 @@
 //! How many agents are let in at the same time.
 //!
-//! Letting one in takes the database's one writer. When a whole fleet comes back at once, most would
-//! wait longer than they have patience for, and dial again; the server would then be busy opening
-//! sessions for agents that have left, and fall ever further behind. So few are let in at once, the
-//! others wait for less than their patience, and who is left over is told at once when to come back:
-//! that costs next to nothing.
+//! Letting one in takes the database's one writer. When a whole fleet comes back at once, most
+//! would wait longer than they have patience for, and dial again; the server would then be busy
+//! opening sessions for agents that have left, and fall ever further behind. So few are let in at
+//! once, the others wait for less than their patience, and who is left over is told at once when to
+//! come back: that costs next to nothing.
 
 use std::time::Duration;
 

@@ -51,8 +51,8 @@ impl Reconciler {
         untold
     }
 
-    /// A state is not acknowledged, and a push can fail: the heartbeat tells whether it has arrived.
-    /// One heartbeat may have crossed the message; a second one has not.
+    /// A state is not acknowledged, and a push can fail: the heartbeat tells whether it has
+    /// arrived. One heartbeat may have crossed the message; a second one has not.
     fn stays_behind(&mut self, host: HostId, lacking: bool) -> bool {
         if !lacking {
             self.behind.remove(&host);

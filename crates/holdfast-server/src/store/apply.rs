@@ -163,8 +163,8 @@ async fn known(
     }))
 }
 
-/// As [`known`], for a word of the agent that its job has run. The server took a job for missed that
-/// nobody told of in time: from here on it is as if it had not.
+/// As [`known`], for a word of the agent that its job has run. The server took a job for missed
+/// that nobody told of in time: from here on it is as if it had not.
 async fn told(
     connection: &mut SqliteConnection,
     host: HostId,

@@ -83,8 +83,8 @@ impl Store {
         Ok(NewHost { host_id: id, name: name.to_owned(), enrolment_token: token, expires_at })
     }
 
-    /// Mints another enrolment token for a host. Its older unused ones stop working; its agent token
-    /// goes on working until the new one is redeemed.
+    /// Mints another enrolment token for a host. Its older unused ones stop working; its agent
+    /// token goes on working until the new one is redeemed.
     ///
     /// # Errors
     /// [`Error::HostNotFound`] and [`Error::Database`].

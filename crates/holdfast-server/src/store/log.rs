@@ -84,7 +84,8 @@ async fn prune(connection: &mut SqliteConnection, before: Timestamp) -> Result<i
     Ok(jobs.len().try_into().unwrap_or(i64::MAX))
 }
 
-/// Stores the lines of a round in one transaction. Lines of jobs that are not known (yet) come back.
+/// Stores the lines of a round in one transaction. Lines of jobs that are not known (yet) come
+/// back.
 pub(super) async fn commit(
     pool: &SqlitePool,
     round: Vec<LogBatch>,

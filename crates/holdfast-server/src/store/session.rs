@@ -37,8 +37,8 @@ pub enum Refusal {
 }
 
 impl Store {
-    /// Checks a hello of `host` and takes the epoch for a new session. From here on no older session
-    /// of the host can write.
+    /// Checks a hello of `host` and takes the epoch for a new session. From here on no older
+    /// session of the host can write.
     ///
     /// # Errors
     /// The outer error is the database's, the inner one the answer to the hello.
@@ -108,8 +108,8 @@ fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, 
 }
 
 /// An agent that holds records we never numbered has met a later state of this database, which was
-/// then set back to an older copy. Numbers must not be used twice, so what waits moves up. The agent
-/// recognises by its job a command that it has had before.
+/// then set back to an older copy. Numbers must not be used twice, so what waits moves up. The
+/// agent recognises by its job a command that it has had before.
 async fn catch_up(
     connection: &mut SqliteConnection,
     host: HostId,

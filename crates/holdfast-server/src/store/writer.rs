@@ -1,7 +1,7 @@
 //! One task writes what agents say: the records of many hosts share a commit.
 //!
-//! A commit waits for the disk, so records that arrive meanwhile form the next one. Nothing waits for
-//! a timer: a lone record is committed at once, a flood fills the commits by itself.
+//! A commit waits for the disk, so records that arrive meanwhile form the next one. Nothing waits
+//! for a timer: a lone record is committed at once, a flood fills the commits by itself.
 
 use std::{collections::VecDeque, sync::Mutex};
 
@@ -57,7 +57,8 @@ pub(super) struct LogBatch {
 
 /// One commit holds at most about this many records.
 const ROWS_MAX: usize = 256;
-/// Waiting beyond these, hosts wait their turn; log lines are dropped, and the numbers show the gap.
+/// Waiting beyond these, hosts wait their turn; log lines are dropped, and the numbers show the
+/// gap.
 const BATCHES_WAITING: usize = 1024;
 const LOGS_WAITING: usize = 256;
 /// Log lines whose job is not known yet: their `job.started` may be a commit behind.

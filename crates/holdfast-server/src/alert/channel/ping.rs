@@ -1,5 +1,5 @@
-//! Pings of jobs, for a watchman elsewhere: he rings when *nothing* comes, even when this server and
-//! all it runs on are gone.
+//! Pings of jobs, for a watchman elsewhere: he rings when *nothing* comes, even when this server
+//! and all it runs on are gone.
 
 use holdfast_protocol::message::{config::Secret, job::Status};
 use serde::{Deserialize, Serialize};

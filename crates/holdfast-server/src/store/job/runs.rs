@@ -58,8 +58,8 @@ const SELECT: &str = "WITH newest AS (
 const JOINS: &str = ")
     SELECT n.host_id, n.name, n.last_run_at, n.running_since,
         e.id, e.group_name, e.status, e.finished_at, e.ended_at, e.snapshot_id,
-        t.id AS t_id, t.ended_at AS t_ended, t.status AS t_status, t.error_code AS t_code, t.error_message AS t_message,
-        t.error_action AS t_action,
+        t.id AS t_id, t.ended_at AS t_ended, t.status AS t_status, t.error_code AS t_code,
+        t.error_message AS t_message, t.error_action AS t_action,
         c.snapshot_id AS c_snapshot, COALESCE(c.started_at, c.created_at) AS c_began,
         c.finished_at AS c_finished, c.ended_at AS c_ended
     FROM newest n
