@@ -1,8 +1,8 @@
 //! What is going on right now: the fleet as people see it, kept up to date in memory.
 //!
 //! The store is the truth; the live view is read from it again wherever something changed. To that
-//! comes what is never stored: who is connected, and how far each job is. Every update is written as
-//! text once and handed to all browsers; a browser that starts gets a snapshot and every update
+//! comes what is never stored: who is connected, and how far each job is. Every update is written
+//! as text once and handed to all browsers; a browser that starts gets a snapshot and every update
 //! after it, without a gap.
 
 mod build;
@@ -150,6 +150,16 @@ impl Live {
         build::overview(self).await
     }
 
+    /// The fleet's standing in Prometheus' text form.
+    pub(crate) async fn numbers(&self) -> Result<String, Error> {
+        let repositories = self.store().repositories().await?;
+        let (hosts, alerts) = {
+            let state = self.state();
+            (state.hosts(), state.alerts())
+        };
+        Ok(metrics::fleet::render(&hosts, &repositories, &alerts))
+    }
+
     /// All hosts as people see them right now.
     pub(crate) fn hosts_now(&self) -> Vec<HostView> {
         self.state().hosts()
@@ -265,7 +275,6 @@ impl Live {
     }
 
     fn show_host(&self, view: HostView) {
-        metrics::host_up(&view.name, view.connected_since.is_some());
         let mut state = self.state();
         let update = state.set_host(view);
         self.publish(update);

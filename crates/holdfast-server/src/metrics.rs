@@ -1,5 +1,7 @@
 //! Numbers for Prometheus. The names are part of the public interface.
 
+pub(crate) mod fleet;
+
 use std::{sync::OnceLock, time::Duration};
 
 use holdfast_protocol::{
@@ -19,7 +21,6 @@ const LINK_RECORDS: &str = "holdfast_link_records_total";
 const RECORDS_SET_ASIDE: &str = "holdfast_records_set_aside_total";
 const LOG_LINES_DROPPED: &str = "holdfast_log_lines_dropped_total";
 const RUNS_MISSED: &str = "holdfast_missed_runs_total";
-const HOST_UP: &str = "holdfast_host_up";
 const LAST_SUCCESS: &str = "holdfast_last_success_timestamp_seconds";
 const BUILD_INFO: &str = "holdfast_build_info";
 
@@ -100,10 +101,6 @@ pub(crate) fn fleet(total: usize, online: usize, running: usize) {
     gauge!(JOBS_RUNNING).set(number(running));
 }
 
-pub(crate) fn host_up(host: &str, up: bool) {
-    gauge!(HOST_UP, "host" => host.to_owned()).set(if up { 1.0 } else { 0.0 });
-}
-
 pub(crate) fn last_success(host: &str, group: &str, at: jiff::Timestamp) {
     #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit into 52 bits")]
     let seconds = at.as_second() as f64;
@@ -131,7 +128,6 @@ fn describe() {
     describe_counter!(RECORDS_SET_ASIDE, "Records of agents that could not be applied.");
     describe_counter!(LOG_LINES_DROPPED, "Log lines that were dropped because too many waited.");
     describe_counter!(RUNS_MISSED, "Runs that were due and that nobody told of in time.");
-    describe_gauge!(HOST_UP, "Whether the host's agent is connected.");
     describe_gauge!(LAST_SUCCESS, "When the group's last good backup ended.");
     describe_gauge!(BUILD_INFO, "The version that runs.");
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::AppState;
+use super::{AppState, problem::Problem};
 use crate::metrics;
 
 /// Whether requests should come here.
@@ -30,7 +30,10 @@ pub(super) async fn healthz(State(state): State<AppState>) -> impl IntoResponse 
 }
 
 /// `GET /metrics`.
-pub(super) async fn prometheus() -> impl IntoResponse {
+pub(super) async fn prometheus(
+    State(state): State<AppState>,
+) -> Result<impl IntoResponse, Problem> {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], metrics::render())
+    let numbers = metrics::render() + &state.live.numbers().await?;
+    Ok(([(header::CONTENT_TYPE, kind)], numbers))
 }

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::{ENDED_JOBS, Presence};
 use crate::{
     alert::State as AlertState,
-    metrics,
     store::JobRow,
     view::{AlertView, HostState, HostView, JobErrorView, JobView, ProgressView},
 };
@@ -99,8 +98,7 @@ impl State {
 
     pub(super) fn remove_host(&mut self, host: HostId) -> Option<Utf8Bytes> {
         self.presence.remove(&host);
-        let gone = self.hosts.remove(&host)?;
-        metrics::host_up(&gone.name, false);
+        self.hosts.remove(&host)?;
         let rev = self.next_rev();
         Some(Update::HostRemoved { rev, host_id: host }.text())
     }
@@ -125,6 +123,10 @@ impl State {
 
     pub(super) fn alert_ids(&self) -> BTreeSet<Uuid> {
         self.alerts.keys().copied().collect()
+    }
+
+    pub(super) fn alerts(&self) -> Vec<AlertView> {
+        self.alerts.values().cloned().collect()
     }
 
     pub(super) fn hosts(&self) -> Vec<HostView> {

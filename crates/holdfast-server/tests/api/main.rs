@@ -12,6 +12,7 @@ mod enrolment;
 mod fleet;
 mod jobs;
 mod live;
+mod metrics;
 mod openapi;
 mod pages;
 mod support;
