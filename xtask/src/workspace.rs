@@ -45,6 +45,18 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("could not read the answer of cargo metadata")
 }
 
+/// Builds all programs, as a person who develops them has them.
+///
+/// Always the whole workspace: for a part of it cargo would build the dependencies once more.
+pub(crate) fn build_programs() -> Result<()> {
+    command::run(command::cargo().args(["build", "--workspace", "--bins", "--quiet"]))
+}
+
+/// One of the programs that [`build_programs`] builds.
+pub(crate) fn program(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
 /// Where cargo puts what it builds.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

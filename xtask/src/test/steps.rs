@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{bench, command, tidy, tools, web};
+use crate::{bench, command, sim, tidy, tools, web};
 
 /// One thing to check.
 pub(super) struct Step {
@@ -27,6 +27,7 @@ pub(super) fn all(quick: bool) -> Vec<Step> {
         step("build", "all programs and tests", build),
         step("test", "each crate by itself, with every restic there is", test_crates),
         step("doc test", "the examples in the documentation", doc_test),
+        step("simulate", "the link's promises in 20,000 seeded worlds", sim::short),
     ];
     if !quick {
         steps.push(step("end to end", "real programs, real restic", end_to_end));
