@@ -1,191 +1,36 @@
 //! The agent's end of the link: dials, serves, redials until it is stopped.
 
+mod asked;
 mod attempt;
+mod config;
 mod retry;
 
 use std::{
     collections::BTreeMap,
-    error::Error,
-    fmt,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use holdfast_protocol::{
-    CONNECT_PATH, Class, EXCHANGE_PATH, Incarnation, Payload, Seq, SessionId,
-    message::{
-        config::Secret,
-        link::{Facts, Refusal},
-    },
-};
-use rustls::pki_types::CertificateDer;
+pub(crate) use asked::{AnyCredentials, AnyDial, AnyHost};
+pub use asked::{Credentials, CredentialsError, Host};
+pub use config::{ClientConfig, ConfigError};
+use holdfast_protocol::{Class, Incarnation, Payload, Seq, SessionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use self::{attempt::Attempt, retry::Retry};
 use crate::{
-    dial::{
-        self, Dial, DialError, EndpointError, LongPollDialer, PlaintextRule, ProxyRule, Roads,
-        WebSocketDialer,
-    },
-    dice::Dice,
-    driver::{Answering, wait},
+    dial::{self, Dial, Roads},
+    driver::wait,
     events::{Announcer, Events},
     post::Post,
-    session::{Config, Dropped, Request, RequestError},
+    session::{Dropped, RequestError},
     status::{LinkEvent, LinkState, LinkStatus},
     store::{Store, Unsequenced},
-    transport::{
-        Transport, TransportKind,
-        tls::{self, TlsError},
-    },
 };
 
 /// Different states that are kept for the next session.
 const STATES_MAX: usize = 256;
-
-/// How the agent's end behaves.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// The server's URL, as a person writes it. A path is kept as a prefix.
-    pub server: Url,
-    /// The endpoint below it.
-    pub path: String,
-    /// The endpoint of the long-poll road, for networks that let no WebSocket pass; `None` to never
-    /// take it.
-    pub exchange_path: Option<String>,
-    /// Whether an unencrypted connection is acceptable.
-    pub allow_plaintext: PlaintextRule,
-    /// Certificate authorities trusted besides the system's.
-    pub extra_roots: Vec<CertificateDer<'static>>,
-    /// A TLS configuration of your own, in place of the system's roots and `extra_roots`: for a
-    /// pinned certificate or a client certificate.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// Whether to go through an HTTP proxy.
-    pub proxy: ProxyRule,
-    /// Whether [`Client::run`] ends when the very first attempt does not lead to a session, so that
-    /// whoever has just set up the agent hears of a wrong URL or token at once.
-    pub fail_first_connect: bool,
-    /// The first redial waits a random time up to this.
-    pub delay_min: Duration,
-    /// A redial waits a random time up to at most this.
-    pub delay_max: Duration,
-    /// How long to wait at least when only a person can help. Up to as much again is added.
-    pub delay_slow: Duration,
-    /// How long a dial may take, from name look-up to the WebSocket.
-    pub dial_max: Duration,
-    /// A session that lived this long makes the next loss start from `delay_min` again.
-    pub stable_min: Duration,
-    /// Times and bounds of each session. Heartbeat and silence come from the server; `jitter` is
-    /// drawn anew for each.
-    pub session: Config,
-    /// Where chance comes from.
-    pub dice: Dice,
-}
-
-impl ClientConfig {
-    /// The defaults for this server.
-    #[must_use]
-    pub fn new(server: Url) -> Self {
-        Self {
-            server,
-            path: CONNECT_PATH.to_owned(),
-            exchange_path: Some(EXCHANGE_PATH.to_owned()),
-            allow_plaintext: PlaintextRule::default(),
-            extra_roots: Vec::new(),
-            tls: None,
-            proxy: ProxyRule::default(),
-            fail_first_connect: false,
-            delay_min: Duration::from_secs(1),
-            delay_max: Duration::from_secs(60),
-            delay_slow: Duration::from_secs(60),
-            dial_max: Duration::from_secs(15),
-            stable_min: Duration::from_secs(30),
-            session: Config::default(),
-            dice: Dice::default(),
-        }
-    }
-
-    /// The dialler for WebSockets, and for the other road below the same prefix.
-    fn dialers(&self) -> Result<(WebSocketDialer, Option<LongPollDialer>), ConfigError> {
-        let endpoint = dial::endpoint(&self.server, &self.path, self.allow_plaintext)
-            .map_err(ConfigError::Endpoint)?;
-        let tls = match (&self.tls, endpoint.scheme()) {
-            (Some(tls), _) => Some(Arc::clone(tls)),
-            (None, "wss") => Some(tls::client_config(&self.extra_roots).map_err(ConfigError::Tls)?),
-            (None, _) => None,
-        };
-        let other = self.exchange_path.as_ref().map(|path| {
-            let mut other = endpoint.clone();
-            let prefix = endpoint.path().strip_suffix(&self.path).unwrap_or_default();
-            other.set_path(&format!("{prefix}{path}"));
-            LongPollDialer::new(other, tls.clone()).with_proxy(&self.proxy)
-        });
-        let better = WebSocketDialer::new(endpoint, tls)
-            .with_proxy(&self.proxy)
-            .with_frame_max(self.session.frame_max);
-        Ok((better, other))
-    }
-}
-
-/// Where the agent's token comes from.
-pub trait Credentials: Send + Sync + 'static {
-    /// The token, asked for before every dial, so that a rotated one is taken up at once. After a
-    /// token was refused it is also asked for every few seconds, and a different one is tried then.
-    ///
-    /// # Errors
-    /// When there is none now. The last one that the server accepted is then tried.
-    fn token(&self) -> impl Future<Output = Result<Secret, CredentialsError>> + Send;
-}
-
-/// No token could be had.
-#[derive(Debug)]
-pub struct CredentialsError {
-    source: Box<dyn Error + Send + Sync>,
-}
-
-impl CredentialsError {
-    /// An error with this cause. The cause must not contain the token.
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: source.into() }
-    }
-}
-
-impl fmt::Display for CredentialsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the agent's token cannot be read")
-    }
-}
-
-impl Error for CredentialsError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
-    }
-}
-
-/// What the link asks the agent. The first three must answer at once.
-pub trait Host: Send + Sync + 'static {
-    /// What the machine and the agent are; asked at every hello.
-    fn facts(&self) -> Facts;
-    /// Names of optional abilities; asked at every hello.
-    fn capabilities(&self) -> Vec<String>;
-    /// The body of a heartbeat; asked whenever one is due.
-    fn heartbeat(&self) -> Payload;
-    /// The server asks. It may take its time; others are asked meanwhile. The default knows
-    /// nothing.
-    ///
-    /// # Errors
-    /// A [`Refusal`], which is sent as it is.
-    ///
-    /// # Cancel safety
-    /// Dropped half-way when the session ends.
-    fn answer(&self, request: Request) -> impl Future<Output = Result<Payload, Refusal>> + Send {
-        std::future::ready(Err(Refusal::unknown(&request.kind)))
-    }
-}
 
 /// Which life of the outbox this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,18 +39,6 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// Process starts of this incarnation, from 1.
     pub boot: u64,
-}
-
-/// The link cannot be set up with this configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The server's URL cannot be used.
-    #[error(transparent)]
-    Endpoint(EndpointError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(TlsError),
 }
 
 /// The link cannot go on, and trying again would do harm.
@@ -492,65 +325,5 @@ impl<S> Shared<S> {
 
     fn tell(&self, event: &LinkEvent) {
         self.events.tell(event);
-    }
-}
-
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// [`Credentials`] behind a pointer.
-pub(crate) trait AnyCredentials: Send + Sync {
-    fn token(&self) -> Boxed<'_, Result<Secret, CredentialsError>>;
-}
-
-impl<C: Credentials> AnyCredentials for C {
-    fn token(&self) -> Boxed<'_, Result<Secret, CredentialsError>> {
-        Box::pin(Credentials::token(self))
-    }
-}
-
-/// [`Host`] behind a pointer.
-pub(crate) trait AnyHost: Send + Sync {
-    fn facts(&self) -> Facts;
-    fn capabilities(&self) -> Vec<String>;
-    fn heartbeat(&self) -> Payload;
-    fn answer(&self, request: Request) -> Answering<'_>;
-}
-
-impl<H: Host> AnyHost for H {
-    fn facts(&self) -> Facts {
-        Host::facts(self)
-    }
-
-    fn capabilities(&self) -> Vec<String> {
-        Host::capabilities(self)
-    }
-
-    fn heartbeat(&self) -> Payload {
-        Host::heartbeat(self)
-    }
-
-    fn answer(&self, request: Request) -> Answering<'_> {
-        Box::pin(Host::answer(self, request))
-    }
-}
-
-/// [`Dial`] behind a pointer.
-pub(crate) trait AnyDial: Send + Sync {
-    fn dial<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Result<Box<dyn Transport>, DialError>>;
-    fn better<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Box<dyn Transport>>;
-    fn came_of(&self, kind: TransportKind, greeted: bool);
-}
-
-impl<D: Dial> AnyDial for D {
-    fn dial<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Result<Box<dyn Transport>, DialError>> {
-        Box::pin(Dial::dial(self, token))
-    }
-
-    fn better<'a>(&'a self, token: &'a Secret) -> Boxed<'a, Box<dyn Transport>> {
-        Box::pin(Dial::better(self, token))
-    }
-
-    fn came_of(&self, kind: TransportKind, greeted: bool) {
-        Dial::came_of(self, kind, greeted);
     }
 }

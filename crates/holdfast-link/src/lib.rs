@@ -114,7 +114,9 @@ pub use clock::Moment;
 pub use dial::{PlaintextRule, ProxyRule};
 pub use dice::Dice;
 pub use events::{Events, EventsEnded};
-pub use server::{Admission, ExchangeError, Exchanges, Gate, Mailbox, ServeConfig, accept};
+pub use server::{
+    Admission, ExchangeError, Exchanges, Gate, Mailbox, OpenGate, ServeConfig, accept,
+};
 pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};
 pub use store::{Positions, Record, Store, StoreError, Unsequenced};

@@ -1,6 +1,7 @@
 //! The server's end of links: one call per connection, and a mailbox per live session.
 
 mod exchanges;
+mod open_gate;
 
 use std::{
     fmt,
@@ -19,6 +20,7 @@ use holdfast_protocol::{
     message::link::{Hello, Refusal, Reject},
 };
 use jiff::Timestamp;
+pub use open_gate::OpenGate;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
