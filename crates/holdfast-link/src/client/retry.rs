@@ -23,6 +23,8 @@ pub(super) struct Retry {
     dice: Dice,
     delay_slow: Duration,
     stable_min: Duration,
+    /// How far the last server wanted its agents spread.
+    spread: Duration,
     /// The last token shown to a server.
     pub(super) used_token: Option<Secret>,
     /// The last token a server accepted.
@@ -40,6 +42,7 @@ impl Retry {
             dice: config.dice.clone(),
             delay_slow: config.delay_slow,
             stable_min: config.stable_min,
+            spread: Duration::ZERO,
             used_token: None,
             good_token: None,
             epoch: 0,
@@ -67,10 +70,23 @@ impl Retry {
             return Err(Fatal::SetBack { ours, theirs });
         }
         self.note_lived(lived);
-        let delay = self.by(rule_after(ended));
-        // One restart wakes the whole fleet: even the first redial is spread as the server wished.
-        let wished = lived.map_or(Duration::ZERO, |(opened, _)| opened.redial_spread.min(HINT_MAX));
-        Ok(delay.max(spread(Duration::ZERO, wished, self.dice.roll())))
+        if let Some((opened, _)) = lived {
+            self.spread = opened.redial_spread.min(HINT_MAX);
+        }
+        Ok(match ended {
+            // The server has spread its agents by this already.
+            Ended::GoAway { after } => {
+                let backoff = self.backoff.advance(self.dice.roll());
+                after.min(&HINT_MAX).saturating_add(backoff).max(self.wished())
+            }
+            _ => self.by(rule_after(ended)),
+        })
+    }
+
+    /// One restart wakes the whole fleet: as long as there is no session again, every redial is
+    /// spread as the server wished, also those after a dial that came too early.
+    fn wished(&self) -> Duration {
+        spread(Duration::ZERO, self.spread, self.dice.roll())
     }
 
     /// Only a session that lasted proves that dialling works: a server that accepts and drops at
@@ -82,10 +98,10 @@ impl Retry {
     }
 
     fn by(&mut self, rule: RetryRule) -> Duration {
-        let backoff = self.backoff.advance(self.dice.roll());
+        let delay = self.backoff.advance(self.dice.roll()).max(self.wished());
         match rule {
-            RetryRule::Backoff => backoff,
-            RetryRule::NotBefore(hint) => hint.min(HINT_MAX).saturating_add(backoff),
+            RetryRule::Backoff => delay,
+            RetryRule::NotBefore(hint) => hint.min(HINT_MAX).saturating_add(delay),
             RetryRule::Slowly => spread(self.delay_slow, self.delay_slow, self.dice.roll()),
         }
     }
@@ -93,7 +109,6 @@ impl Retry {
 
 fn rule_after(ended: &Ended) -> RetryRule {
     match ended {
-        Ended::GoAway { after } => RetryRule::NotBefore(*after),
         // Whoever was shut out by a second live copy of itself must not fight it.
         Ended::Lost(Loss::Closed {
             code: Some(close_code::FENCED | close_code::REVOKED), ..
@@ -140,6 +155,19 @@ mod tests {
             let delay = retry().after(&attempt).unwrap();
             assert!(delay <= HINT_MAX + Duration::from_secs(60), "{delay:?}");
         }
+    }
+
+    #[test]
+    fn a_dial_that_came_too_early_is_spread_as_the_server_wished() {
+        let mut retry = retry();
+        let ended = Ended::Lost(Loss::Failed { cause: String::new() });
+        retry.after(&Attempt::Ended { ended, lived: lived(60, 100) }).unwrap();
+        let busy = Attempt::Dial(DialError::Busy { status: 503, retry_after: None });
+        let late = (0..100).filter(|_| {
+            retry.backoff.reset();
+            retry.after(&busy).unwrap() > Duration::from_secs(10)
+        });
+        assert!(late.count() > 50);
     }
 
     #[test]

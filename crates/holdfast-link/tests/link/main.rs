@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so")]
 
+mod herd;
 mod long_poll;
 mod loopback;
 mod memory;
