@@ -56,8 +56,8 @@ pub enum Fatal {
     /// The server holds more of our records than were ever written here.
     #[error(
         "the server holds {theirs} records of this agent, but only {ours} were ever written here: \
-         the agent's data directory was set back to an older copy. Start a new incarnation, so that \
-         new records are not taken for old ones"
+         the agent's data directory was set back to an older copy. Start a new incarnation, so \
+         that new records are not taken for old ones"
     )]
     SetBack {
         /// The newest record written here.

@@ -24,8 +24,12 @@ const UNFINISHED: [&str; 6] = [
 ];
 
 /// Folders of one machine: a path below them works nowhere else.
-const MACHINE_PATHS: [&str; 3] =
-    [concat!("/wo", "rk/"), concat!("/tmp/br", "ief"), concat!("/ro", "ot/.")];
+const MACHINE_PATHS: [&str; 4] = [
+    concat!("/wo", "rk/"),
+    concat!("/tmp/br", "ief"),
+    concat!("/ro", "ot/.cargo"),
+    concat!("/ro", "ot/.rustup"),
+];
 
 /// The pure half of the link: it is handed the time and never waits.
 const PURE_MODULES: [&str; 2] =

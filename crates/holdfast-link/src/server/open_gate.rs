@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{Admission, Gate, Mailbox};
 use crate::{session::Ended, store::Store};
 
-/// Lets anyone in, to one and the same store. For examples and tests: a real gate picks the store by
-/// who calls, and raises the epoch in it.
+/// Lets anyone in, to one and the same store. For examples and tests: a real gate picks the store
+/// by who calls, and raises the epoch in it.
 #[derive(Debug, Default)]
 pub struct OpenGate<S> {
     store: Arc<S>,

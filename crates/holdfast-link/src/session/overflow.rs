@@ -23,7 +23,7 @@ pub(super) const ENVELOPE_BYTES_MAX: usize = 4096;
 /// | class | may wait | when full |
 /// |---|---|---|
 /// | state | the newest per kind and key | newer replaces older, in its place in the queue |
-/// | progress | the newest per kind and key | newer replaces older; beyond 256 keys the oldest goes |
+/// | progress | the newest per kind and key | newer replaces older; beyond 256 keys, the oldest |
 /// | log | 256 messages, 1 MiB | the oldest go, and are counted |
 /// | heartbeat | one | newer replaces older |
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 //! once and in order, in both directions.
 //!
 //! A seed decides everything, so a failure prints its seed and is played again with
-//! `TURMOIL_SEED=n cargo test -p holdfast-link --test turmoil`; `TURMOIL_SEEDS=n` plays more of them.
+//! `TURMOIL_SEED=n cargo test -p holdfast-link --test turmoil`; `TURMOIL_SEEDS=n` plays more of
+//! them.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say so")]
 

@@ -344,8 +344,8 @@ impl Gate for House {
     }
 }
 
-/// A runtime that goes down drops its tasks in an order that depends on their numbers, which the whole
-/// process counts. Makes the numbers of every world begin alike.
+/// A runtime that goes down drops its tasks in an order that depends on their numbers, which the
+/// whole process counts. Makes the numbers of every world begin alike.
 fn align_task_numbers() {
     const ALIGNED: u64 = 256;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
