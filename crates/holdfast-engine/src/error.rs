@@ -11,10 +11,14 @@ pub enum Code {
     Interrupted,
     /// The job's parameters are not acceptable.
     InvalidConfiguration,
+    /// The snapshot does not hold what was asked for.
+    PathNotFound,
     /// A pause lasted longer than restic's lock is safe.
     PauseTooLong,
     /// The repository's key and config do not belong together.
     RepositoryDamaged,
+    /// A check found that the repository is not whole.
+    RepositoryErrorsFound,
     /// The repository could not be created.
     RepositoryInitFailed,
     /// Somebody else holds a lock.
@@ -23,6 +27,10 @@ pub enum Code {
     RepositoryNotFound,
     /// The repository's place does not answer or refuses.
     RepositoryUnreachable,
+    /// Some files could not be restored.
+    RestoreIncomplete,
+    /// The place to restore to is not allowed or not safe.
+    RestoreTargetRefused,
     /// restic ended with an error that has no code of its own.
     ResticFailed,
     /// restic was killed by a signal.
@@ -31,10 +39,16 @@ pub enum Code {
     ResticMissing,
     /// restic is older than [`crate::MINIMUM`].
     ResticTooOld,
+    /// This restic cannot do what was asked for.
+    ResticUnsuited,
     /// The job's private directory cannot be used.
     ScratchUnusable,
+    /// There is no snapshot with this id.
+    SnapshotNotFound,
     /// restic ended well but named no snapshot.
     SnapshotUnconfirmed,
+    /// The command whose output is backed up failed.
+    SourceCommandFailed,
     /// A path to back up does not exist.
     SourceMissing,
     /// Some files could not be read.
@@ -53,18 +67,25 @@ impl Code {
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
             Self::InvalidConfiguration => "invalid_configuration",
+            Self::PathNotFound => "path_not_found",
             Self::PauseTooLong => "pause_too_long",
             Self::RepositoryDamaged => "repository_damaged",
+            Self::RepositoryErrorsFound => "repository_errors_found",
             Self::RepositoryInitFailed => "repository_init_failed",
             Self::RepositoryLocked => "repository_locked",
             Self::RepositoryNotFound => "repository_not_found",
             Self::RepositoryUnreachable => "repository_unreachable",
+            Self::RestoreIncomplete => "restore_incomplete",
+            Self::RestoreTargetRefused => "restore_target_refused",
             Self::ResticFailed => "restic_failed",
             Self::ResticKilled => "restic_killed",
             Self::ResticMissing => "restic_missing",
             Self::ResticTooOld => "restic_too_old",
+            Self::ResticUnsuited => "restic_unsuited",
             Self::ScratchUnusable => "scratch_unusable",
+            Self::SnapshotNotFound => "snapshot_not_found",
             Self::SnapshotUnconfirmed => "snapshot_unconfirmed",
+            Self::SourceCommandFailed => "source_command_failed",
             Self::SourceMissing => "source_missing",
             Self::SourceUnreadable => "source_unreadable",
             Self::StorageFull => "storage_full",
@@ -81,13 +102,19 @@ impl Code {
                 "Find out who interrupted restic on the host, then start the job again."
             }
             Self::InvalidConfiguration => {
-                "Correct the source group or the repository settings, then start the job again."
+                "Correct what was asked for, the source group or the repository settings, then start the job again."
+            }
+            Self::PathNotFound => {
+                "List the directory in the snapshot and take the path from there."
             }
             Self::PauseTooLong => {
                 "Start the job again; what was already uploaded is not uploaded twice."
             }
             Self::RepositoryDamaged => {
                 "If the repository is new, two hosts created it at the same time: delete it and start one backup first; otherwise run `restic check`."
+            }
+            Self::RepositoryErrorsFound => {
+                "Keep the repository as it is and follow restic's guide to repair it, https://restic.readthedocs.io/en/stable/077_troubleshooting.html ."
             }
             Self::RepositoryInitFailed => {
                 "Check that the location may be written and has space, then start the job again."
@@ -101,6 +128,12 @@ impl Code {
             Self::RepositoryUnreachable => {
                 "Check the repository's location and credentials, and that the host can reach it."
             }
+            Self::RestoreIncomplete => {
+                "Read the job's log for the files; check the space and the access rights at the target, and the repository."
+            }
+            Self::RestoreTargetRefused => {
+                "Choose an empty directory below one of the host's restore roots."
+            }
             Self::ResticFailed => "Read the job's log for what restic said.",
             Self::ResticKilled => {
                 "Look for the out-of-memory killer in the host's kernel log, then start the job again."
@@ -111,11 +144,18 @@ impl Code {
             Self::ResticTooOld => {
                 "Install restic 0.14.0 or newer, or name a newer one with `--restic PATH`."
             }
+            Self::ResticUnsuited => "Install a newer restic on the host, or ask for less.",
             Self::ScratchUnusable => {
                 "Check that the agent's data directory may be written and has space."
             }
+            Self::SnapshotNotFound => {
+                "List the repository's snapshots; the one asked for may be forgotten or have a new id."
+            }
             Self::SnapshotUnconfirmed => {
                 "Check that the host's restic is genuine, and list the repository's snapshots."
+            }
+            Self::SourceCommandFailed => {
+                "Read the job's log for what the command said, and try it on the host."
             }
             Self::SourceMissing => {
                 "Correct the source group's paths, or bring the missing ones back."

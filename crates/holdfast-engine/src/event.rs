@@ -36,7 +36,8 @@ const BACKLOG_MAX: usize = 1024;
 /// Hands events to the listener. Nothing here waits, so a slow listener cannot slow restic.
 ///
 /// What the channel does not take waits in a bounded backlog. Progress is conflated there and log
-/// lines that find it full are dropped and counted: the beginning of a flood says more than its end.
+/// lines that find it full are dropped and counted: the beginning of a flood says more than its
+/// end.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     listener: Option<Sender<Event>>,

@@ -1,11 +1,18 @@
 //! The craft: runs restic as a child process and tells the truth about it.
 //!
 //! [`Restic::discover`] finds a usable restic once. Each of its operations then runs one or more
-//! children, every one in a process group of its own, and ends in a typed result:
+//! children, every one in a process group of its own, and ends in an [`Outcome`]: whatever happens,
+//! there is an answer, and its `stats` are typed.
 //!
-//! * [`Restic::backup`] never fails to answer: whatever happens, it returns an [`Outcome`].
-//! * [`Restic::snapshots`] lists what a repository holds for a host.
-//! * [`Restic::unlock_stale`] removes locks whose owners are gone, and only those.
+//! * [`Restic::backup`] and [`Restic::backup_command`] store files, or what a command writes.
+//! * [`Restic::restore`], [`Restic::dump`] and [`Restic::ls`] bring back what is stored, or show
+//!   it; [`Restic::diff`] compares.
+//! * [`Restic::forget`], [`Restic::prune`], [`Restic::tag`], [`Restic::check`], [`Restic::stats`],
+//!   [`Restic::init`] and [`Restic::unlock`] keep a repository in order.
+//! * [`Restic::snapshots`] and [`Restic::unlock_stale`] are small enough to be no jobs.
+//!
+//! No text reaches restic as an argument of its own: parameters are types, and values are bound to
+//! their options or come after `--`.
 //!
 //! While a job runs it says what happens through [`Event`]s and obeys a [`Control`]. Dropping the
 //! future of an operation kills its process group. What a crashed agent left behind is ended with
@@ -15,6 +22,7 @@
 //!
 //! ```text
 //! operation::*      what to run, in which order, and what its end means
+//!   operation::campaign   the wait for locks, and the end in words
 //!   restic::session   the secrets on disk and the environment shared by a job's children
 //!     run             one supervised child: its pipes, its signals, its deadlines
 //!       process_group   the group that dies with its owner
@@ -36,7 +44,8 @@ mod run;
 pub use control::Control;
 pub use error::Code;
 pub use event::Event;
-pub use operation::backup::Backup;
+pub use operation::backup::{Backup, CommandBackup};
+pub use operation::restore::RestorePolicy;
 pub use outcome::Outcome;
 pub use patience::Patience;
 pub use process_group::{Child, Reaped, reap_orphan};
@@ -44,3 +53,4 @@ pub use progress::EngineProgress;
 pub use restic::access::Access;
 pub use restic::version::{MINIMUM, ParseVersionError, Version};
 pub use restic::{DiscoverError, Restic};
+pub use run::feed::SourceCommand;

@@ -4,6 +4,7 @@ use holdfast_protocol::{
     Payload,
     message::job::{JobError, Status},
 };
+use serde::Serialize;
 
 use crate::error::{Code, job_error};
 
@@ -16,13 +17,25 @@ pub struct Outcome {
     pub exit_code: Option<i32>,
     /// The snapshot that now exists: restic's full id wherever restic can be made to tell it.
     pub snapshot_id: Option<String>,
-    /// restic's summary object as restic wrote it.
+    /// What came of it: one of the types in [`holdfast_protocol::message::result`], and for a
+    /// backup restic's summary object as restic wrote it.
     pub stats: Option<Payload>,
     /// Why the status is not [`Status::Succeeded`].
     pub error: Option<JobError>,
 }
 
 impl Outcome {
+    /// A job that did what it was for, and what came of it.
+    pub(crate) fn succeeded(exit_code: Option<i32>, result: &impl Serialize) -> Self {
+        Self {
+            status: Status::Succeeded,
+            exit_code,
+            snapshot_id: None,
+            stats: Some(Payload::of(result)),
+            error: None,
+        }
+    }
+
     /// A job that made nothing.
     pub(crate) fn failed(exit_code: Option<i32>, error: JobError) -> Self {
         Self {
@@ -42,5 +55,12 @@ impl Outcome {
     /// A job that was cancelled while no process of it was running.
     pub(crate) fn cancelled_idle() -> Self {
         Self::cancelled(None, job_error(Code::Cancelled, "The job was cancelled."))
+    }
+}
+
+/// A job that was refused before anything was started.
+impl From<JobError> for Outcome {
+    fn from(error: JobError) -> Self {
+        Self::failed(None, error)
     }
 }

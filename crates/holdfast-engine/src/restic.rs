@@ -1,11 +1,15 @@
 //! The restic program: finding it, and calling it.
 
 pub(crate) mod access;
+pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod exit_code;
+pub(crate) mod findings;
+mod operations;
 pub(crate) mod output;
 pub(crate) mod redactor;
 pub(crate) mod session;
+pub(crate) mod step;
 pub(crate) mod transcript;
 pub(crate) mod version;
 
@@ -15,15 +19,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdfast_protocol::message::{job::JobError, snapshot::Snapshot};
-use tokio::sync::mpsc;
+use holdfast_protocol::message::{job::JobError, parameters::Bandwidth};
 
-use crate::{
-    Access, Backup, Code, Control, Event, MINIMUM, Outcome, Patience, Version,
-    error::job_error,
-    event::Reporter,
-    operation::{backup, snapshots, unlock},
-};
+use crate::{Code, MINIMUM, Patience, Version, error::job_error};
 
 /// A usable restic program. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,6 +29,7 @@ pub struct Restic {
     program: PathBuf,
     version: Version,
     patience: Patience,
+    bandwidth: Bandwidth,
 }
 
 impl Restic {
@@ -52,13 +51,24 @@ impl Restic {
         if version < MINIMUM {
             return Err(DiscoverError::TooOld { program, found: version, needed: MINIMUM });
         }
-        Ok(Self { program, version, patience: Patience::default() })
+        Ok(Self {
+            program,
+            version,
+            patience: Patience::default(),
+            bandwidth: Bandwidth::default(),
+        })
     }
 
     /// The same program with other waits.
     #[must_use]
     pub fn with_patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same program with a limit to what it may take of the network. Every operation obeys it.
+    #[must_use]
+    pub fn with_bandwidth(self, bandwidth: Bandwidth) -> Self {
+        Self { bandwidth, ..self }
     }
 
     /// Its version.
@@ -77,47 +87,8 @@ impl Restic {
         &self.patience
     }
 
-    /// Backs up; creates the repository first when restic says there is none.
-    ///
-    /// It always answers: everything that can go wrong is an [`Outcome`]. A locked repository is
-    /// waited for. `events` may be read as slowly as one likes, restic is not slowed by it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future kills restic's process group. Its lock stays and is stale then; to end
-    /// a job orderly use [`Control::cancel`].
-    pub async fn backup(
-        &self,
-        access: &Access,
-        backup: &Backup,
-        control: &Control,
-        events: mpsc::Sender<Event>,
-    ) -> Outcome {
-        let mut reporter = Reporter::new(events);
-        let outcome = backup::run(self, access, backup, control, &mut reporter).await;
-        reporter.finish().await;
-        outcome
-    }
-
-    /// The snapshots that the repository holds for `host`, oldest first.
-    ///
-    /// # Errors
-    /// What restic could not do, with one of the codes of [`Code`].
-    ///
-    /// # Cancel safety
-    /// Safe: it only reads, and takes no lock.
-    pub async fn snapshots(&self, access: &Access, host: &str) -> Result<Vec<Snapshot>, JobError> {
-        snapshots::run(self, access, host).await
-    }
-
-    /// Removes locks whose owners are gone, as restic judges it; a live lock stays.
-    ///
-    /// # Errors
-    /// What restic could not do, with one of the codes of [`Code`].
-    ///
-    /// # Cancel safety
-    /// Safe: the call can be repeated.
-    pub async fn unlock_stale(&self, access: &Access) -> Result<(), JobError> {
-        unlock::run(self, access).await
+    pub(crate) fn bandwidth(&self) -> Bandwidth {
+        self.bandwidth
     }
 }
 

@@ -1,6 +1,8 @@
 //! One supervised child, from its start to the end of its whole process group.
 
+pub(crate) mod feed;
 pub(crate) mod lines;
+pub(crate) mod tap;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -9,7 +11,8 @@ use std::time::Duration;
 
 use holdfast_protocol::message::log::Source;
 use nix::sys::signal::Signal;
-use tokio::process::{self, ChildStderr, ChildStdout, Command};
+use tokio::io::DuplexStream;
+use tokio::process::{self, ChildStderr, Command};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -18,7 +21,11 @@ use crate::{
     control::Wish,
     event::Reporter,
     process_group::ProcessGroup,
-    run::lines::{LineReader, RawLine},
+    run::{
+        feed::{Feed, FeedEvent},
+        lines::{LineReader, RawLine},
+        tap::{Flow, Stdout},
+    },
 };
 
 /// How a child ended.
@@ -50,6 +57,10 @@ pub(crate) enum Stop {
     Cancelled,
     PausedTooLong,
     TimedOut,
+    /// The command whose output is backed up failed.
+    SourceFailed,
+    /// Whoever took its output wants no more of it.
+    Unwanted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +70,8 @@ pub(crate) struct Ended {
     pub(crate) stop: Option<Stop>,
     /// It did not react to SIGINT, so it had no chance to remove its lock.
     pub(crate) killed: bool,
+    /// Some of its standard output was not read.
+    pub(crate) cut: bool,
 }
 
 /// Takes what a child says.
@@ -78,6 +91,16 @@ pub(crate) struct Terms<'a> {
     pub(crate) line_max: usize,
 }
 
+/// What a child's standard input and output are connected to. By default it reads nothing, and the
+/// listener hears its output line by line.
+#[derive(Default)]
+pub(crate) struct Connections<'a> {
+    /// Takes the standard output as it is, at its own pace.
+    pub(crate) tap: Option<&'a mut DuplexStream>,
+    /// The command whose output the child reads; the caller has connected the two.
+    pub(crate) feed: Option<&'a mut Feed>,
+}
+
 /// Runs `command` until its whole process group has ended and its pipes are read.
 ///
 /// # Errors
@@ -87,17 +110,22 @@ pub(crate) struct Terms<'a> {
 /// Dropping the future kills the process group.
 pub(crate) async fn supervise(
     mut command: Command,
+    connections: Connections<'_>,
     terms: Terms<'_>,
     reporter: &mut Reporter,
     listener: &mut dyn Listener,
 ) -> io::Result<Ended> {
     let mut leader = command.spawn()?;
+    // It may hold an end of a pipe to the child; the other end must see when the child is gone.
+    drop(command);
     let child = Child::of_pid(leader.id().unwrap_or_default());
     let group = ProcessGroup::led_by(child);
     reporter.emit(Event::Spawned(child));
     let mut supervisor = Supervisor::new(group, terms, reporter, listener);
-    let exit = supervisor.attend(&mut leader).await?;
-    Ok(Ended { exit, stop: supervisor.stop, killed: supervisor.killed })
+    supervisor.feed = connections.feed;
+    let mut stdout = Stdout::of(leader.stdout.take(), connections.tap, supervisor.terms.line_max);
+    let exit = supervisor.attend(&mut leader, &mut stdout).await?;
+    Ok(Ended { exit, stop: supervisor.stop, killed: supervisor.killed, cut: stdout.is_open() })
 }
 
 /// Where a child stands. The deadline that counts is the present state's.
@@ -118,6 +146,7 @@ struct Supervisor<'a> {
     terms: Terms<'a>,
     reporter: &'a mut Reporter,
     listener: &'a mut dyn Listener,
+    feed: Option<&'a mut Feed>,
     wishes: watch::Receiver<Wish>,
     ticks: Interval,
     state: State,
@@ -131,6 +160,8 @@ enum Wake {
     Deadline,
     Exit(io::Result<ExitStatus>),
     Line(Source, Option<RawLine>),
+    Output(Flow),
+    Feed(FeedEvent),
     Tick,
 }
 
@@ -152,6 +183,7 @@ impl<'a> Supervisor<'a> {
             terms,
             reporter,
             listener,
+            feed: None,
             wishes,
             ticks,
             state: State::Running,
@@ -161,20 +193,40 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn attend(&mut self, leader: &mut process::Child) -> io::Result<Exit> {
-        let line_max = self.terms.line_max;
-        let mut stdout = LineReader::new(leader.stdout.take(), line_max);
-        let mut stderr = LineReader::new(leader.stderr.take(), line_max);
+    async fn attend(
+        &mut self,
+        leader: &mut process::Child,
+        stdout: &mut Stdout<'_>,
+    ) -> io::Result<Exit> {
+        let mut stderr = LineReader::new(leader.stderr.take(), self.terms.line_max);
         let mut exit = None;
         loop {
-            match self.next(leader, &mut stdout, &mut stderr).await {
+            match self.next(leader, stdout, &mut stderr).await {
+                // What it wrote last may wait for a reader that never comes.
+                Wake::Wish if self.state == State::Ended && stdout.is_blocked() => {
+                    if self.wishes.borrow_and_update().cancelled {
+                        self.stop = Some(Stop::Cancelled);
+                    }
+                }
                 Wake::Wish => self.obey(),
+                // The reader of the output is slow, and what it has not taken yet is still good.
+                Wake::Deadline if self.state == State::Ended && stdout.is_blocked() => {
+                    self.enter(State::Ended, Some(self.terms.patience.pipe_grace));
+                }
                 Wake::Deadline if self.state == State::Ended => break,
                 Wake::Deadline => self.deadline_passed(),
                 Wake::Exit(status) => exit = Some(self.leader_ended(status?)),
                 Wake::Line(stream, Some(line)) => self.listener.heard(stream, line, self.reporter),
-                Wake::Line(_, None) => {}
+                Wake::Line(_, None) | Wake::Output(Flow::Moving) => {}
+                Wake::Output(Flow::Line(line)) => {
+                    self.listener.heard(Source::Stdout, line, self.reporter);
+                }
+                Wake::Output(Flow::Refused) => self.unwanted(),
+                Wake::Feed(event) => self.fed(event),
                 Wake::Tick => self.reporter.flush(),
+            }
+            if exit.is_some() && self.stop.is_some() {
+                stdout.give_up();
             }
             if exit.is_some() && !stdout.is_open() && !stderr.is_open() {
                 break;
@@ -183,12 +235,12 @@ impl<'a> Supervisor<'a> {
         exit.ok_or_else(|| io::Error::other("the child was lost"))
     }
 
-    /// In order: what we are told, what time tells, what the child does, and its output last, so
+    /// In order: what we are told, what time tells, what the children do, and their output last, so
     /// that a flood of output delays nothing.
     async fn next(
         &mut self,
         leader: &mut process::Child,
-        stdout: &mut LineReader<ChildStdout>,
+        stdout: &mut Stdout<'_>,
         stderr: &mut LineReader<ChildStderr>,
     ) -> Wake {
         tokio::select! {
@@ -196,9 +248,10 @@ impl<'a> Supervisor<'a> {
             Ok(()) = self.wishes.changed() => Wake::Wish,
             () = until(self.deadline) => Wake::Deadline,
             status = leader.wait(), if self.state != State::Ended => Wake::Exit(status),
+            event = fed(self.feed.as_deref_mut()) => Wake::Feed(event),
             _ = self.ticks.tick() => Wake::Tick,
             line = stderr.next(), if stderr.is_open() => Wake::Line(Source::Stderr, line),
-            line = stdout.next(), if stdout.is_open() => Wake::Line(Source::Stdout, line),
+            flow = stdout.next(), if stdout.is_open() => Wake::Output(flow),
         }
     }
 
@@ -209,6 +262,26 @@ impl<'a> Supervisor<'a> {
             State::Running if wish.paused => self.pause(),
             State::Paused if !wish.paused => self.resume(),
             _ => {}
+        }
+    }
+
+    /// A command that failed has given a part only, which must not become a good snapshot: restic,
+    /// which still waits for the rest, is told to end.
+    fn fed(&mut self, event: FeedEvent) {
+        match event {
+            FeedEvent::Said(line) => self.reporter.log(Source::Stderr, line),
+            FeedEvent::Done => {}
+            FeedEvent::Failed => self.stop_early(Stop::SourceFailed),
+        }
+    }
+
+    fn unwanted(&mut self) {
+        self.stop_early(Stop::Unwanted);
+    }
+
+    fn stop_early(&mut self, why: Stop) {
+        if matches!(self.state, State::Running | State::Paused) {
+            self.stop(why);
         }
     }
 
@@ -245,7 +318,15 @@ impl<'a> Supervisor<'a> {
         self.group.signal(Signal::SIGCONT);
         self.group.signal(Signal::SIGINT);
         self.stop = Some(why);
-        self.enter(State::Stopping, Some(self.terms.patience.cancel_grace));
+        self.enter(State::Stopping, Some(self.grace()));
+    }
+
+    /// A restic that waits for its input hears no interrupt, and its input must not end: that would
+    /// make it store a part as if it were all.
+    fn grace(&self) -> Duration {
+        const FED_GRACE: Duration = Duration::from_secs(2);
+        let grace = self.terms.patience.cancel_grace;
+        if self.feed.is_some() { grace.min(FED_GRACE) } else { grace }
     }
 
     fn kill(&mut self) {
@@ -267,6 +348,13 @@ impl<'a> Supervisor<'a> {
         tracing::debug!(from = ?self.state, to = ?state, why = ?self.stop, "restic's child");
         self.state = state;
         self.deadline = limit.map(|limit| Instant::now() + limit);
+    }
+}
+
+async fn fed(feed: Option<&mut Feed>) -> FeedEvent {
+    match feed {
+        Some(feed) => feed.next().await,
+        None => std::future::pending().await,
     }
 }
 

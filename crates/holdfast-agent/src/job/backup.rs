@@ -6,7 +6,10 @@ use holdfast_engine::{Access, Backup, Control, Outcome};
 use holdfast_link::StoreError;
 use holdfast_protocol::{
     JobId,
-    message::job::{Finished, JobError, Status},
+    message::{
+        job::{Finished, JobError, Status},
+        parameters::Backup as BackupOptions,
+    },
 };
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -74,6 +77,7 @@ async fn back_up(
         tag: entry.run.tag.clone(),
         includes: entry.run.includes.clone(),
         excludes: entry.run.excludes.clone(),
+        options: BackupOptions::default(),
     };
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
     let running = async {

@@ -1,26 +1,24 @@
 //! `restic backup`, from the first look at the sources to one truthful end.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
-use holdfast_protocol::message::job::{JobError, Status};
-use tokio::time::Instant;
+use holdfast_protocol::message::{
+    job::{JobError, Status},
+    parameters,
+};
 
 use crate::{
-    Access, Code, Control, Outcome, Restic,
+    Access, Code, Control, Outcome, Restic, SourceCommand,
     error::job_error,
     event::Reporter,
     operation::{
-        init,
-        init::Created,
+        campaign::{Campaign, failed},
+        excludes,
+        init::{self, Created},
         snapshots,
         sources::{Sources, missing_error},
-        unlock,
     },
-    restic::{
-        exit_code::Cause,
-        session::{Report, Session},
-    },
+    restic::{call::Call, exit_code::Cause, session::Report},
 };
 
 /// What to back up, and under which names.
@@ -34,9 +32,24 @@ pub struct Backup {
     pub includes: Vec<String>,
     /// restic exclude patterns.
     pub excludes: Vec<String>,
+    /// How to choose among the files.
+    pub options: parameters::Backup,
 }
 
-/// Runs the backup. Whatever happens is an [`Outcome`].
+/// What to back up when it is the output of a command, and under which names.
+#[derive(Debug, Clone)]
+pub struct CommandBackup {
+    /// The host's name in the fleet; restic records it as the snapshot's host.
+    pub host: String,
+    /// The source group's name, the snapshot's only tag. Empty for none.
+    pub tag: String,
+    /// The name that the output has in the snapshot, a file at its top such as `all.sql`.
+    pub file_name: String,
+    /// The command.
+    pub command: SourceCommand,
+}
+
+/// Runs the backup of files. Whatever happens is an [`Outcome`].
 pub(crate) async fn run(
     restic: &Restic,
     access: &Access,
@@ -49,24 +62,44 @@ pub(crate) async fn run(
     }
     let prepared = backup.check().and_then(|()| {
         let sources = Sources::look(&backup.includes)?;
-        Ok((sources, Session::open(restic, access, control, reporter)?))
+        Ok((sources, Campaign::open(restic, access, control, reporter)?))
     });
     match prepared {
-        Ok((sources, session)) => Campaign::new(session, access, backup, sources).run().await,
+        Ok((sources, campaign)) => {
+            let arguments = backup.arguments(&sources.present);
+            let dry_run = backup.options.dry_run;
+            let missing = sources.missing;
+            Tries { campaign, arguments, source: None, missing, dry_run, inits: 0 }.run().await
+        }
+        Err(error) => Outcome::failed(None, error),
+    }
+}
+
+/// Runs the backup of a command's output. Whatever happens is an [`Outcome`].
+pub(crate) async fn run_command(
+    restic: &Restic,
+    access: &Access,
+    backup: &CommandBackup,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Outcome {
+    if control.is_cancelled() {
+        return Outcome::cancelled_idle();
+    }
+    let prepared = backup.check().and_then(|()| Campaign::open(restic, access, control, reporter));
+    match prepared {
+        Ok(campaign) => {
+            let (arguments, source) = (backup.arguments(), Some(&backup.command));
+            let missing = Vec::new();
+            Tries { campaign, arguments, source, missing, dry_run: false, inits: 0 }.run().await
+        }
         Err(error) => Outcome::failed(None, error),
     }
 }
 
 impl Backup {
     fn check(&self) -> Result<(), JobError> {
-        let refuse = |message: &str| Err(job_error(Code::InvalidConfiguration, message));
-        if self.host.is_empty() || self.host.contains('\0') {
-            return refuse("The host has no name that restic could record.");
-        }
-        // restic would take the parts for several tags.
-        if self.tag.contains([',', '\0']) {
-            return refuse("The source group's name holds a comma, which restic's tags cannot.");
-        }
+        check_names(&self.host, &self.tag)?;
         if self.excludes.iter().any(|pattern| pattern.trim().is_empty() || pattern.contains('\0')) {
             return refuse("The source group has an empty exclude pattern.");
         }
@@ -76,56 +109,88 @@ impl Backup {
     /// Every value is bound to its option by `=`, and `--` comes before the paths, so that nothing
     /// of the configuration can become an option.
     fn arguments(&self, paths: &[&str]) -> Vec<OsString> {
-        let mut arguments = vec!["backup".to_owned(), "--json".to_owned()];
-        arguments.push(format!("--host={}", self.host));
-        if !self.tag.is_empty() {
-            arguments.push(format!("--tag={}", self.tag));
+        let mut arguments = head(&self.host, &self.tag);
+        let presets = excludes::patterns(&self.options.exclude_presets).map(str::to_owned);
+        let excludes = self.excludes.iter().cloned().chain(presets);
+        arguments.extend(excludes.map(|pattern| format!("--exclude={pattern}")));
+        for (wanted, flag) in [
+            (self.options.exclude_caches, "--exclude-caches"),
+            (self.options.one_file_system, "--one-file-system"),
+            (self.options.dry_run, "--dry-run"),
+        ] {
+            arguments.extend(wanted.then(|| flag.to_owned()));
         }
-        arguments.extend(self.excludes.iter().map(|pattern| format!("--exclude={pattern}")));
         arguments.push("--".to_owned());
         arguments.extend(paths.iter().map(|&path| path.to_owned()));
         arguments.into_iter().map(OsString::from).collect()
     }
 }
 
+impl CommandBackup {
+    fn check(&self) -> Result<(), JobError> {
+        check_names(&self.host, &self.tag)?;
+        let name = self.file_name.as_str();
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+            return refuse("The output of the command has no name that a file could have.");
+        }
+        Ok(())
+    }
+
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = head(&self.host, &self.tag);
+        arguments.push("--stdin".to_owned());
+        arguments.push(format!("--stdin-filename={}", self.file_name));
+        arguments.into_iter().map(OsString::from).collect()
+    }
+}
+
+fn head(host: &str, tag: &str) -> Vec<String> {
+    let mut arguments = vec!["backup".to_owned(), "--json".to_owned(), format!("--host={host}")];
+    if !tag.is_empty() {
+        arguments.push(format!("--tag={tag}"));
+    }
+    arguments
+}
+
+fn check_names(host: &str, tag: &str) -> Result<(), JobError> {
+    if host.is_empty() || host.contains('\0') {
+        return refuse("The host has no name that restic could record.");
+    }
+    // restic would take the parts for several tags.
+    if tag.contains([',', '\0']) {
+        return refuse("The source group's name holds a comma, which restic's tags cannot.");
+    }
+    Ok(())
+}
+
+fn refuse<T>(message: &str) -> Result<T, JobError> {
+    Err(job_error(Code::InvalidConfiguration, message))
+}
+
 /// The tries of one backup.
-struct Campaign<'a> {
-    session: Session<'a>,
-    access: &'a Access,
-    backup: &'a Backup,
-    sources: Sources<'a>,
-    locked_since: Option<Instant>,
-    delay: Duration,
+struct Tries<'a> {
+    campaign: Campaign<'a>,
+    arguments: Vec<OsString>,
+    source: Option<&'a SourceCommand>,
+    missing: Vec<&'a str>,
+    dry_run: bool,
     inits: u32,
 }
 
 /// How often "there is no repository" is answered with `init`: once for the repository, and some
 /// more for one that somebody else is only half-way through creating.
-const INITS_MAX: u32 = 8;
+const INITS_MAX: u32 = init::TRIES_MAX;
 
-impl<'a> Campaign<'a> {
-    fn new(
-        session: Session<'a>,
-        access: &'a Access,
-        backup: &'a Backup,
-        sources: Sources<'a>,
-    ) -> Self {
-        let delay = session.restic.patience().retry_min;
-        Self { session, access, backup, sources, locked_since: None, delay, inits: 0 }
-    }
-
+impl Tries<'_> {
     async fn run(&mut self) -> Outcome {
-        for path in &self.sources.missing {
-            self.session.reporter.remark(format!("{path} does not exist and is left out"));
+        for path in &self.missing {
+            self.campaign.remark(format!("{path} does not exist and is left out"));
         }
-        let arguments = self.backup.arguments(&self.sources.present);
         loop {
-            if self.session.control.is_cancelled() {
-                return Outcome::cancelled_idle();
-            }
-            let report = match self.session.run(&arguments).await {
+            let mut call = Call::new(self.arguments.iter().cloned()).fed_by(self.source);
+            let report = match self.campaign.run(&mut call).await {
                 Ok(report) => report,
-                Err(error) => return Outcome::failed(None, error),
+                Err(outcome) => return outcome,
             };
             if let Some(outcome) = self.judge(report).await {
                 return outcome;
@@ -135,36 +200,47 @@ impl<'a> Campaign<'a> {
 
     /// The end that `report` means; `None` to try again.
     async fn judge(&mut self, report: Report) -> Option<Outcome> {
+        let stopped = report.ended.stop.is_some();
         match report.cause {
+            _ if report.source_error.is_some() => Some(self.disown(&report).await),
             Cause::Complete | Cause::Partial => Some(self.done(&report).await),
-            _ if report.ended.stop.is_some() => Some(self.stopped(&report).await),
-            Cause::NoRepository => self.create(&report).await.err(),
-            Cause::Locked => self.wait_for_lock(&report).await.err(),
-            _ => Some(failed(&report)),
+            Cause::NoRepository if !stopped && !self.dry_run => self.create(&report).await.err(),
+            _ => Some(self.campaign.end(&report).await),
         }
+    }
+
+    /// The command failed, so whatever there is, is half of it. restic was still waiting for the
+    /// rest and has stored no snapshot; should it have, that is removed.
+    async fn disown(&mut self, report: &Report) -> Outcome {
+        if let Some(id) = report.transcript.snapshot_id() {
+            let forget = &mut Call::new(["forget", "--", id]).brief().undisturbed();
+            let forgotten = self.campaign.session.run(forget).await;
+            let gone = forgotten.is_ok_and(|report| report.cause == Cause::Complete);
+            let what = if gone { "is removed" } else { "could not be removed" };
+            self.campaign
+                .remark(format!("snapshot {id} holds a part of the output only and {what}"));
+        }
+        self.campaign.end(report).await
     }
 
     /// restic ended well. Whether that is true shows in the snapshot it names.
     async fn done(&mut self, report: &Report) -> Outcome {
+        let stats = report.transcript.summary().cloned();
         let Some(id) = report.transcript.snapshot_id() else {
             if report.ended.stop.is_some() {
-                return self.stopped(report).await;
+                return self.campaign.end(report).await;
             }
             let message = "restic ended as if it had succeeded, but named no snapshot.";
-            return Outcome {
-                stats: report.transcript.summary().cloned(),
-                ..Outcome::failed(
-                    report.ended.exit.code(),
-                    job_error(Code::SnapshotUnconfirmed, message),
-                )
-            };
+            let error = job_error(Code::SnapshotUnconfirmed, message);
+            return Outcome { stats, ..Outcome::failed(report.ended.exit.code(), error) };
         };
         let error = self.shortfall(report);
         Outcome {
             status: if error.is_some() { Status::Partial } else { Status::Succeeded },
             exit_code: report.ended.exit.code(),
-            snapshot_id: Some(self.full_id(id).await),
-            stats: report.transcript.summary().cloned(),
+            // The id that a dry run names is nobody's.
+            snapshot_id: if self.dry_run { None } else { Some(self.full_id(id).await) },
+            stats,
             error,
         }
     }
@@ -172,7 +248,7 @@ impl<'a> Campaign<'a> {
     /// What the snapshot lacks.
     fn shortfall(&self, report: &Report) -> Option<JobError> {
         let skipped = report.transcript.skipped().iter().map(String::as_str);
-        let missing: Vec<_> = self.sources.missing.iter().copied().chain(skipped).collect();
+        let missing: Vec<_> = self.missing.iter().copied().chain(skipped).collect();
         if !missing.is_empty() {
             return Some(missing_error(&missing));
         }
@@ -194,30 +270,9 @@ impl<'a> Campaign<'a> {
         if id.len() == FULL_LENGTH {
             return id.to_owned();
         }
-        let listed = snapshots::list(&mut self.session, id).await.unwrap_or_default();
+        let listed = snapshots::list(&mut self.campaign.session, id).await.unwrap_or_default();
         let found = listed.into_iter().find(|snapshot| snapshot.id.starts_with(id));
         found.map_or_else(|| id.to_owned(), |snapshot| snapshot.id)
-    }
-
-    async fn stopped(&mut self, report: &Report) -> Outcome {
-        self.remove_own_lock().await;
-        Outcome::cancelled(report.ended.exit.code(), report.error())
-    }
-
-    /// A killed restic leaves its lock; its owner is gone, so restic itself takes it for stale. An
-    /// interrupted one leaves it too when it was still taking it: for the moment in which it looks for
-    /// rivals the lock is in the repository, and restic does not clean it up yet.
-    async fn remove_own_lock(&mut self) {
-        // Somebody waits for the end of the job, and the next backup removes stale locks too.
-        const UNLOCK_WITHIN: Duration = Duration::from_secs(20);
-        // The job's own control says "cancelled", which would end the unlock too.
-        let unlocking = unlock::run(self.session.restic, self.access);
-        let remark = match tokio::time::timeout(UNLOCK_WITHIN, unlocking).await {
-            Ok(Ok(())) => "stale locks, if there were any, are removed".to_owned(),
-            Ok(Err(error)) => format!("stale locks could not be removed: {}", error.message),
-            Err(_) => "stale locks could not be removed in time".to_owned(),
-        };
-        self.session.reporter.remark(remark);
     }
 
     async fn create(&mut self, report: &Report) -> Result<(), Outcome> {
@@ -226,48 +281,20 @@ impl<'a> Campaign<'a> {
         }
         self.inits += 1;
         let exit_code = report.ended.exit.code();
-        match init::within(&mut self.session, self.access.url.expose()).await {
+        match init::within(&mut self.campaign.session).await {
             Ok(Created::ByUs) => {
-                self.session.reporter.remark("the repository did not exist and was created");
+                self.campaign.remark("the repository did not exist and was created");
             }
             Ok(Created::BySomebodyElse) if self.inits == INITS_MAX => {
                 return Err(Outcome::failed(exit_code, init::half_made()));
             }
             Ok(Created::BySomebodyElse) => {
-                self.session.reporter.remark("the repository is being created by somebody else");
-                self.pause_between_tries().await;
+                self.campaign.remark("the repository is being created by somebody else");
+                self.campaign.pause_between_tries().await;
             }
             Err(error) => return Err(Outcome::failed(exit_code, error)),
         }
         Ok(())
-    }
-
-    async fn wait_for_lock(&mut self, report: &Report) -> Result<(), Outcome> {
-        let since = *self.locked_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.session.restic.patience().lock_wait {
-            return Err(failed(report));
-        }
-        let reason = report.transcript.reason().unwrap_or_default();
-        self.session.reporter.remark(format!("the repository is locked, waiting: {reason}"));
-        if let Err(error) = unlock::within(&mut self.session).await {
-            let message = format!("stale locks could not be removed: {}", error.message);
-            self.session.reporter.remark(message);
-        }
-        self.pause_between_tries().await;
-        Ok(())
-    }
-
-    /// Waits, twice as long each time; a cancel ends the wait.
-    async fn pause_between_tries(&mut self) {
-        let _ = tokio::time::timeout(self.delay, self.session.control.cancelled()).await;
-        self.delay = (self.delay * 2).min(self.session.restic.patience().retry_max);
-    }
-}
-
-fn failed(report: &Report) -> Outcome {
-    Outcome {
-        stats: report.transcript.summary().cloned(),
-        ..Outcome::failed(report.ended.exit.code(), report.error())
     }
 }
 
@@ -281,6 +308,7 @@ mod tests {
             tag: "--password-command=x".to_owned(),
             includes: vec!["/src".to_owned()],
             excludes: vec!["--x".to_owned()],
+            options: parameters::Backup::default(),
         }
     }
 
@@ -308,6 +336,52 @@ mod tests {
             Backup { excludes: vec![" ".to_owned()], ..backup() },
         ] {
             assert_eq!(broken.check().unwrap_err().code, "invalid_configuration");
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_argument() {
+        let options = parameters::Backup {
+            exclude_presets: vec![parameters::ExcludePreset::Temporary],
+            exclude_caches: true,
+            one_file_system: true,
+            dry_run: true,
+        };
+        let arguments = Backup { options, ..backup() }.arguments(&["/src"]);
+        let options: Vec<_> = arguments.iter().skip(4).map(|it| it.to_str().unwrap()).collect();
+        assert_eq!(
+            options,
+            [
+                "--exclude=--x",
+                "--exclude=/tmp/*",
+                "--exclude=/var/tmp/*",
+                "--exclude-caches",
+                "--one-file-system",
+                "--dry-run",
+                "--",
+                "/src"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_output_of_a_command_needs_the_name_of_a_file() {
+        let command = SourceCommand {
+            program: "/bin/true".into(),
+            arguments: Vec::new(),
+            environment: std::collections::BTreeMap::new(),
+        };
+        let backup = |file_name: &str| CommandBackup {
+            host: "h".to_owned(),
+            tag: String::new(),
+            file_name: file_name.to_owned(),
+            command: command.clone(),
+        };
+        assert_eq!(backup("-all.sql").check(), Ok(()));
+        let arguments = backup("-all.sql").arguments();
+        assert_eq!(arguments[3..], ["--stdin", "--stdin-filename=-all.sql"].map(OsString::from));
+        for name in ["", ".", "..", "a/b", "/a", "a\0"] {
+            assert_eq!(backup(name).check().unwrap_err().code, "invalid_configuration", "{name}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `restic init`, guarded against what would make a repository that nobody can open.
 //!
-//! `init` first looks for a config file, then writes a key and then the config, all of it at its own
-//! pace. Two at once each write a key, one config wins, and the other key opens the repository for
-//! nothing: that repository is broken, in every version up to 0.19.1 at least. The same happens
+//! `init` first looks for a config file, then writes a key and then the config, all of it at its
+//! own pace. Two at once each write a key, one config wins, and the other key opens the repository
+//! for nothing: that repository is broken, in every version up to 0.19.1 at least. The same happens
 //! after an `init` that was broken off between key and config. So within one machine only one job
 //! has the turn, the command is never broken off, and a directory that already has keys is left
 //! alone. Between machines that share a remote repository the control plane has to see to it that
@@ -13,13 +13,20 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
-use holdfast_protocol::message::job::JobError;
+use holdfast_protocol::message::{job::JobError, result::Initialised};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::{
-    Code, Control,
+    Access, Code, Control, Outcome, Restic,
     error::job_error,
-    restic::{exit_code::Cause, session::Session},
+    event::Reporter,
+    operation::campaign::Campaign,
+    restic::{
+        call::Call,
+        exit_code::Cause,
+        session::{Report, Session},
+    },
 };
 
 /// What came of it.
@@ -30,12 +37,59 @@ pub(crate) enum Created {
     BySomebodyElse,
 }
 
-/// Creates the repository at `url` unless there is one by now.
+/// Creates the repository as a job. That there is one by now, and that it opens, is good too.
+pub(crate) async fn job(
+    restic: &Restic,
+    access: &Access,
+    control: &Control,
+    reporter: &mut Reporter,
+) -> Result<Outcome, Outcome> {
+    let mut campaign = Campaign::open(restic, access, control, reporter)?.without_locks();
+    let mut created = false;
+    for _ in 0..TRIES_MAX {
+        let mut look = Call::new(["cat", "config", "--no-lock"]).brief().capturing();
+        let report = campaign.run(&mut look).await?;
+        match report.cause {
+            Cause::Complete => return Ok(initialised(&report, created)),
+            Cause::NoRepository if report.ended.stop.is_none() => {}
+            _ => return Err(campaign.end(&report).await),
+        }
+        match within(&mut campaign.session).await? {
+            Created::ByUs => created = true,
+            Created::BySomebodyElse => campaign.pause_between_tries().await,
+        }
+    }
+    Err(half_made().into())
+}
+
+/// How often somebody else's half-made repository is looked at again.
+pub(crate) const TRIES_MAX: u32 = 8;
+
+#[derive(Deserialize)]
+struct Config {
+    id: String,
+    version: u32,
+}
+
+fn initialised(report: &Report, created: bool) -> Outcome {
+    let exit_code = report.ended.exit.code();
+    match serde_json::from_str::<Config>(report.transcript.captured()) {
+        Ok(Config { id: restic_id, version: format_version }) => {
+            Outcome::succeeded(exit_code, &Initialised { created, restic_id, format_version })
+        }
+        Err(error) => {
+            let message = format!("The repository's config could not be read: {error}.");
+            Outcome::failed(exit_code, job_error(Code::ResticFailed, message))
+        }
+    }
+}
+
+/// Creates the repository unless there is one by now.
 ///
 /// # Errors
 /// `repository_init_failed`, or the plain cause when restic tells it (full, unreachable).
-pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Created, JobError> {
-    let place = local_path(url);
+pub(crate) async fn within(session: &mut Session<'_>) -> Result<Created, JobError> {
+    let place = local_path(session.access.url.expose());
     let _turn = match place {
         Some(place) => wait_for_turn(place, session.control).await,
         None => None,
@@ -43,7 +97,7 @@ pub(crate) async fn within(session: &mut Session<'_>, url: &str) -> Result<Creat
     if place.is_some_and(has_keys) {
         return Ok(Created::BySomebodyElse);
     }
-    let report = session.run_undisturbed(&["init"]).await?;
+    let report = session.run(&mut Call::new(["init"]).brief().undisturbed()).await?;
     match report.cause {
         _ if report.ended.stop.is_some() => Err(report.error()),
         Cause::Complete => Ok(Created::ByUs),

@@ -5,10 +5,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{
-    Access, Code, Control, Restic,
-    error::job_error,
-    event::Reporter,
-    restic::{exit_code::Cause, session::Session},
+    Access, Code, Control, Restic, error::job_error, event::Reporter, restic::session::Session,
 };
 
 pub(crate) async fn run(
@@ -30,14 +27,30 @@ pub(crate) async fn list(
     selection: &str,
 ) -> Result<Vec<Snapshot>, JobError> {
     let report = session.ask(&["snapshots", "--json", "--no-lock", selection]).await?;
-    if report.cause != Cause::Complete || report.ended.stop.is_some() {
-        return Err(report.error());
-    }
-    let answer = report.transcript.captured().map_or("", |line| line.text.as_str());
-    parse(answer).map_err(|error| {
+    parse(report.transcript.captured()).map_err(|error| {
         let message = format!("restic's list of snapshots could not be read: {error}.");
         job_error(Code::ResticFailed, message)
     })
+}
+
+/// The snapshots of `host` with `ids`, in the order of the ids.
+///
+/// # Errors
+/// `snapshot_not_found` when one of them is not there, or is another host's.
+pub(crate) async fn choose(
+    session: &mut Session<'_>,
+    host: &str,
+    ids: &[String],
+) -> Result<Vec<Snapshot>, JobError> {
+    let listed = list(session, &format!("--host={host}")).await?;
+    let find = |id: &String| {
+        let found = listed.iter().find(|snapshot| snapshot.id.starts_with(id.as_str()));
+        found.cloned().ok_or_else(|| {
+            let message = format!("The repository holds no snapshot {id} of this host.");
+            job_error(Code::SnapshotNotFound, message)
+        })
+    };
+    ids.iter().map(find).collect()
 }
 
 /// Reads restic's list. An empty repository is `null` to some versions.

@@ -27,6 +27,14 @@ pub(crate) enum Cause {
     SourcesMissing,
     /// An exclude pattern cannot be understood.
     InvalidPattern,
+    /// An id that no snapshot has.
+    NoSnapshot,
+    /// A path that is not in the snapshot.
+    NoPath,
+    /// A check found errors.
+    ErrorsFound,
+    /// A restore left something out.
+    Incomplete,
     /// Somebody sent SIGINT.
     Interrupted,
     /// Ended by this signal.
@@ -70,6 +78,18 @@ impl Cause {
             Some(Self::SourcesMissing)
         } else if has(&["invalid pattern"]) {
             Some(Self::InvalidPattern)
+        } else if has(&["no matching id found", "no snapshot found"]) {
+            Some(Self::NoSnapshot)
+        } else if has(&[
+            "not found in snapshot",
+            "should be a file, but is",
+            "should be a dir, but is",
+        ]) {
+            Some(Self::NoPath)
+        } else if has(&["repository contains errors"]) {
+            Some(Self::ErrorsFound)
+        } else if telling.lines().any(counts_errors) {
+            Some(Self::Incomplete)
         } else if has(UNREACHABLE) {
             Some(Self::Unreachable)
         } else if has(&["unable to open config file"]) && has(ABSENT) {
@@ -85,8 +105,15 @@ impl Cause {
 /// The lines in which restic says why it ends. The others may be about anything: a missing source
 /// next to a config file that cannot be read must not look like a missing repository.
 fn telling(said: &str) -> String {
-    let tells = |line: &&str| line.starts_with("fatal:") || line.starts_with("unable to ");
+    const STARTS: [&str; 5] =
+        ["fatal:", "unable to ", "invalid id", "no matching id found", "cannot dump file"];
+    let tells = |line: &&str| STARTS.iter().any(|start| line.starts_with(start));
     said.lines().filter(tells).collect::<Vec<_>>().join("\n")
+}
+
+/// `fatal: there were 3 errors`
+fn counts_errors(line: &str) -> bool {
+    line.starts_with("fatal: there were ") && line.trim_end().ends_with(" errors")
 }
 
 /// Said by a restic that somebody told to end, wherever it was at the time.

@@ -5,19 +5,23 @@ use std::io;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::restic::step::Step;
+
 /// What one line of output is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Line {
-    /// Progress of a backup.
+    /// Progress of a backup or a restore.
     Status(Status),
     /// One file was looked at; said only at high verbosity.
     VerboseStatus,
-    /// The end of a backup, with the object as restic wrote it.
+    /// The end of an operation, with the object as restic wrote it.
     Summary(Summary, String),
     /// A file could not be read.
     Error(ItemError),
     /// Why restic ends; restic 0.17 and newer.
     ExitError(ExitError),
+    /// Progress of a step, in words: of checks and prunes.
+    Step(Step),
     /// Anything else.
     Text(String),
 }
@@ -27,8 +31,10 @@ pub(crate) enum Line {
 pub(crate) struct Status {
     pub(crate) percent_done: f64,
     pub(crate) total_files: u64,
+    #[serde(alias = "files_restored")]
     pub(crate) files_done: u64,
     pub(crate) total_bytes: u64,
+    #[serde(alias = "bytes_restored")]
     pub(crate) bytes_done: u64,
     pub(crate) error_count: u64,
     pub(crate) seconds_remaining: Option<u64>,
@@ -85,7 +91,8 @@ impl Line {
     pub(crate) fn parse(line: &str) -> Self {
         let line = line.trim();
         if !line.starts_with('{') {
-            return Self::Text(plain(line));
+            let line = plain(line);
+            return Step::parse(&line).map_or(Self::Text(line), Self::Step);
         }
         match serde_json::from_str(line) {
             Ok(Json::Status(status)) => Self::Status(status),

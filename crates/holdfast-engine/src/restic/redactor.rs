@@ -13,8 +13,9 @@ impl Redactor {
     /// Texts shorter than this are left: replacing them would garble everything and hide nothing.
     const LENGTH_MIN: usize = 4;
 
-    pub(crate) fn new(mut secrets: Vec<String>) -> Self {
-        secrets.retain(|secret| secret.len() >= Self::LENGTH_MIN);
+    pub(crate) fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<_> =
+            secrets.into_iter().filter(|secret| secret.len() >= Self::LENGTH_MIN).collect();
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
         Self { secrets: secrets.into_iter().map(Secret::new).collect() }
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_longest_secret_goes_first() {
-        let redactor = Redactor::new(vec!["canary".into(), "canary-tail".into(), "abc".into()]);
+        let redactor = Redactor::new(["canary".into(), "canary-tail".into(), "abc".into()]);
         let text = redactor.redact("x canary-tail canary abc".to_owned());
         assert_eq!(text, "x (secret) (secret) abc");
         assert!(!format!("{redactor:?}").contains("canary"));

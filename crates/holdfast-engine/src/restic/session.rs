@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::time::Duration;
+use std::num::NonZeroU32;
 
 use holdfast_protocol::message::job::JobError;
 
@@ -11,19 +11,20 @@ use crate::{
     error::job_error,
     event::Reporter,
     restic::{
+        call::Call,
         command::{SecretFiles, command},
         exit_code::Cause,
         redactor::Redactor,
         transcript::Transcript,
     },
-    run::{Ended, Stop, Terms, supervise},
+    run::{Connections, Ended, Stop, Terms, feed::Feed, supervise},
 };
 
 pub(crate) struct Session<'a> {
     pub(crate) restic: &'a Restic,
     pub(crate) control: &'a Control,
     pub(crate) reporter: &'a mut Reporter,
-    access: &'a Access,
+    pub(crate) access: &'a Access,
     redactor: Redactor,
     secrets: SecretFiles,
 }
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) ended: Ended,
     pub(crate) cause: Cause,
     pub(crate) transcript: Transcript,
+    /// Why the command that fed restic ended badly, if it did.
+    pub(crate) source_error: Option<JobError>,
 }
 
 impl<'a> Session<'a> {
@@ -48,60 +51,81 @@ impl<'a> Session<'a> {
         Ok(Self { restic, control, reporter, access, redactor, secrets })
     }
 
-    /// Runs a long operation: no limit but somebody's patience.
-    pub(crate) async fn run(&mut self, arguments: &[OsString]) -> Result<Report, JobError> {
-        let transcript = Transcript::new(self.redactor.clone());
-        let terms = self.terms(None, LINE_MAX);
-        self.supervise(arguments, transcript, terms).await
-    }
-
-    /// Runs a small command, and ends it when it takes too long.
-    pub(crate) async fn run_brief(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
-        let transcript = Transcript::new(self.redactor.clone());
-        let terms = self.terms(Some(self.restic.patience().command_max), LINE_MAX);
-        self.supervise(&owned(arguments), transcript, terms).await
-    }
-
-    /// Runs a small command whose answer is one line of JSON, however long.
-    pub(crate) async fn ask(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
-        let transcript = Transcript::capturing(self.redactor.clone());
-        let terms = self.terms(Some(self.restic.patience().command_max), ANSWER_MAX);
-        self.supervise(&owned(arguments), transcript, terms).await
-    }
-
-    /// Runs a small command that must not be broken off in the middle: a cancel or a pause takes
-    /// effect after it.
-    pub(crate) async fn run_undisturbed(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
-        let transcript = Transcript::new(self.redactor.clone());
-        let limit = Some(self.restic.patience().command_max);
-        let terms = Terms { control: &Control::new(), ..self.terms(limit, LINE_MAX) };
-        self.supervise(&owned(arguments), transcript, terms).await
-    }
-
-    fn terms(&self, limit: Option<Duration>, line_max: usize) -> Terms<'a> {
-        let patience = self.restic.patience();
-        Terms { control: self.control, patience, limit, line_max }
-    }
-
-    async fn supervise(
-        &mut self,
-        arguments: &[OsString],
-        mut transcript: Transcript,
-        terms: Terms<'_>,
-    ) -> Result<Report, JobError> {
-        let program = self.restic.program();
-        let command = command(program, arguments, self.access, &self.secrets);
-        let ended = supervise(command, terms, self.reporter, &mut transcript)
+    /// Runs `call`.
+    ///
+    /// # Errors
+    /// When restic or the command that feeds it could not be started.
+    pub(crate) async fn run(&mut self, call: &mut Call<'_>) -> Result<Report, JobError> {
+        let redactor = call.source.map_or_else(
+            || self.redactor.clone(),
+            |source| Redactor::new(self.access.secrets().into_iter().chain(source.secrets())),
+        );
+        let mut command =
+            command(self.restic.program(), &self.arguments(call), self.access, &self.secrets);
+        let mut feed = None;
+        if let Some(source) = call.source {
+            let (started, output) = Feed::start(source, redactor.clone())?;
+            feed = Some(started);
+            command.stdin(output);
+        }
+        let mut transcript = Transcript::new(redactor, call.capturing);
+        let connections = Connections { tap: call.tap.as_deref_mut(), feed: feed.as_mut() };
+        let undisturbed = Control::new();
+        let terms = Terms {
+            control: if call.undisturbed { &undisturbed } else { self.control },
+            patience: self.restic.patience(),
+            limit: call.brief.then_some(self.restic.patience().command_max),
+            line_max: if call.capturing { ANSWER_MAX } else { LINE_MAX },
+        };
+        let mut ended = supervise(command, connections, terms, self.reporter, &mut transcript)
             .await
             .map_err(|error| not_started(self.restic, &error))?;
-        let cause = Cause::of(ended.exit, &transcript.said());
-        Ok(Report { ended, cause, transcript })
+        let cause = match Cause::of(ended.exit, &transcript.said()) {
+            // It passes over ids that no snapshot has, and calls that a success.
+            Cause::Complete if transcript.names_unknown_snapshot() => Cause::NoSnapshot,
+            cause => cause,
+        };
+        let mut source_error = feed.and_then(|feed| feed.error());
+        // A command that nobody reads any more breaks off too; that is no cause but a consequence.
+        if ended.stop != Some(Stop::SourceFailed) {
+            source_error = None;
+        } else if cause.is_restics_own() {
+            (ended.stop, source_error) = (None, None);
+        }
+        Ok(Report { ended, cause, transcript, source_error })
+    }
+
+    /// Asks restic something small; the answer is what it writes to standard output.
+    ///
+    /// # Errors
+    /// What kept it from answering.
+    pub(crate) async fn ask(&mut self, arguments: &[&str]) -> Result<Report, JobError> {
+        let report = self.run(&mut Call::new(arguments).brief().capturing()).await?;
+        if report.cause != Cause::Complete || report.ended.stop.is_some() {
+            return Err(report.error());
+        }
+        Ok(report)
+    }
+
+    fn arguments(&self, call: &Call<'_>) -> Vec<OsString> {
+        let limits = self.restic.bandwidth();
+        let limit = |name: &str, limit: Option<NonZeroU32>| {
+            limit.map(|limit| OsString::from(format!("--limit-{name}={limit}")))
+        };
+        limit("upload", limits.upload_kib_s)
+            .into_iter()
+            .chain(limit("download", limits.download_kib_s))
+            .chain(call.arguments.iter().cloned())
+            .collect()
     }
 }
 
 impl Report {
     /// What went wrong, for a report that is no success.
     pub(crate) fn error(&self) -> JobError {
+        if let Some(error) = &self.source_error {
+            return error.clone();
+        }
         let reason = self.transcript.reason();
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match self.ended.stop {
@@ -116,7 +140,10 @@ impl Report {
                 let message = format!("The repository did not answer in time{because}.");
                 return job_error(Code::RepositoryUnreachable, message);
             }
-            None => {}
+            Some(Stop::Unwanted) => {
+                return job_error(Code::Cancelled, "Nobody takes the output any more.");
+            }
+            Some(Stop::SourceFailed) | None => {}
         }
         let (code, what) = self.cause.words();
         job_error(code, format!("{what}{because}."))
@@ -124,6 +151,14 @@ impl Report {
 }
 
 impl Cause {
+    /// Whether restic ended for a reason that it tells, and not because it was told to.
+    fn is_restics_own(self) -> bool {
+        !matches!(
+            self,
+            Self::Complete | Self::Partial | Self::Interrupted | Self::Killed(_) | Self::Failed(_)
+        )
+    }
+
     fn words(self) -> (Code, String) {
         let (code, what) = match self {
             // Only asked for when the work was not done, so a good end is a broken promise.
@@ -149,6 +184,10 @@ impl Cause {
             Self::InvalidPattern => {
                 (Code::InvalidConfiguration, "An exclude pattern cannot be understood")
             }
+            Self::NoSnapshot => (Code::SnapshotNotFound, "The repository holds no such snapshot"),
+            Self::NoPath => (Code::PathNotFound, "The snapshot holds no such file or directory"),
+            Self::ErrorsFound => (Code::RepositoryErrorsFound, "The repository has errors"),
+            Self::Incomplete => (Code::RestoreIncomplete, "Not everything could be restored"),
             Self::Interrupted => (Code::Interrupted, "restic was interrupted from outside"),
             Self::Killed(signal) => {
                 return (Code::ResticKilled, format!("restic was killed by {}", name(signal)));
@@ -177,11 +216,7 @@ fn not_started(restic: &Restic, error: &io::Error) -> JobError {
     job_error(code, format!("{} could not be started: {error}.", restic.program().display()))
 }
 
-fn owned(arguments: &[&str]) -> Vec<OsString> {
-    arguments.iter().map(OsString::from).collect()
-}
-
 /// The longest line of a job's output that is kept.
 const LINE_MAX: usize = 64 * 1024;
 /// The longest answer: enough for a hundred thousand snapshots.
-const ANSWER_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ANSWER_MAX: usize = 64 * 1024 * 1024;

@@ -10,8 +10,11 @@ use crate::{
     event::{Reporter, truncate},
     progress::Meter,
     restic::{
+        findings::Findings,
         output::{Line, plain},
         redactor::Redactor,
+        session::ANSWER_MAX,
+        step::Step,
     },
     run::{Listener, lines::RawLine},
 };
@@ -26,7 +29,7 @@ pub(crate) struct Transcript {
     meter: Meter,
     /// Keep standard output instead of logging it.
     capturing: bool,
-    captured: Option<RawLine>,
+    captured: String,
     /// The last lines of standard error.
     tail: VecDeque<String>,
     exit_error: Option<String>,
@@ -37,15 +40,17 @@ pub(crate) struct Transcript {
     skipped: Vec<String>,
     snapshot_id: Option<String>,
     summary: Option<Payload>,
+    findings: Findings,
 }
 
 impl Transcript {
-    pub(crate) fn new(redactor: Redactor) -> Self {
+    /// A transcript; `capturing`, it keeps standard output instead of passing it on.
+    pub(crate) fn new(redactor: Redactor, capturing: bool) -> Self {
         Self {
             redactor,
             meter: Meter::default(),
-            capturing: false,
-            captured: None,
+            capturing,
+            captured: String::new(),
             tail: VecDeque::new(),
             exit_error: None,
             items: BTreeSet::new(),
@@ -53,12 +58,8 @@ impl Transcript {
             skipped: Vec::new(),
             snapshot_id: None,
             summary: None,
+            findings: Findings::default(),
         }
-    }
-
-    /// A transcript that keeps the first line of standard output, for commands that answer so.
-    pub(crate) fn capturing(redactor: Redactor) -> Self {
-        Self { capturing: true, ..Self::new(redactor) }
     }
 
     /// Everything that says why restic ended.
@@ -85,8 +86,21 @@ impl Transcript {
         self.summary.as_ref()
     }
 
-    pub(crate) fn captured(&self) -> Option<&RawLine> {
-        self.captured.as_ref()
+    /// What was kept of standard output.
+    pub(crate) fn captured(&self) -> &str {
+        &self.captured
+    }
+
+    /// Whether restic passed over an id because no snapshot has it.
+    pub(crate) fn names_unknown_snapshot(&self) -> bool {
+        let passes_over =
+            |line: &String| line.starts_with("Ignoring ") && line.contains("no matching ID found");
+        self.tail.iter().any(passes_over)
+    }
+
+    /// The lines restic wrote in the middle of its work that mean something to the operation.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// How many files could not be read, and the first of them with its reason.
@@ -105,6 +119,7 @@ impl Transcript {
                 let progress = self.meter.measure(status, Instant::now());
                 reporter.emit(Event::Progress(progress));
             }
+            Line::Step(step) => self.step(stream, &step, reporter),
             Line::VerboseStatus => {}
             Line::Summary(summary, text) => {
                 self.snapshot_id = summary.snapshot_id.filter(|id| is_snapshot_id(id));
@@ -126,6 +141,14 @@ impl Transcript {
         }
     }
 
+    /// restic repeats a step's line while it works on it; only the last one is worth a log line.
+    fn step(&mut self, stream: Source, step: &Step, reporter: &mut Reporter) {
+        reporter.emit(Event::Progress(step.to_progress()));
+        if step.is_done() {
+            self.log(stream, &step.text, reporter);
+        }
+    }
+
     fn unreadable_item(&mut self, item: String, text: &str) {
         const ITEMS_MAX: usize = 10_000;
         if self.items.len() < ITEMS_MAX {
@@ -140,8 +163,10 @@ impl Transcript {
 
     fn text(&mut self, stream: Source, text: &str, reporter: &mut Reporter) {
         const TAIL_LINES: usize = 40;
+        self.findings.hear(stream, text);
         if stream == Source::Stderr {
             self.skipped_path(text);
+            self.not_restored(text);
             if self.tail.len() == TAIL_LINES {
                 self.tail.pop_front();
             }
@@ -161,6 +186,17 @@ impl Transcript {
         }
     }
 
+    /// How restic before 0.17 says that something was not restored.
+    fn not_restored(&mut self, text: &str) {
+        let Some((item, reason)) =
+            text.strip_prefix("ignoring error for ").and_then(|rest| rest.split_once(": "))
+        else {
+            return;
+        };
+        let told = self.redactor.redact(format!("{item}: {reason}"));
+        self.unreadable_item(item.to_owned(), &told);
+    }
+
     fn log(&self, stream: Source, text: &str, reporter: &mut Reporter) {
         reporter.log(stream, self.redactor.redact(plain(text)));
     }
@@ -169,7 +205,10 @@ impl Transcript {
 impl Listener for Transcript {
     fn heard(&mut self, stream: Source, line: RawLine, reporter: &mut Reporter) {
         if self.capturing && stream == Source::Stdout {
-            self.captured.get_or_insert(line);
+            if self.captured.len() + line.text.len() <= ANSWER_MAX {
+                self.captured.push_str(&line.text);
+                self.captured.push('\n');
+            }
             return;
         }
         let cut_bytes = line.cut_bytes;

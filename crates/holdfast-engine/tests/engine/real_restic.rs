@@ -1,5 +1,4 @@
-//! Against real restics: those named in `HOLDFAST_TEST_RESTIC`, parted by colons, or else the one
-//! on the `PATH`.
+//! Backups against real restics.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,38 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use holdfast_engine::{Event, Patience, Reaped, Restic, reap_orphan};
+use holdfast_engine::{Event, Reaped, Restic, reap_orphan};
 use holdfast_protocol::message::{config::Secret, job::Status, snapshot::Snapshot};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
-use crate::support::{Job, PASSWORD, Place, backup_of, code, eventually, process_state, run};
-
-async fn restics() -> Vec<Restic> {
-    let named = std::env::var_os("HOLDFAST_TEST_RESTIC").unwrap_or_default();
-    let paths: Vec<_> =
-        std::env::split_paths(&named).filter(|path| path != Path::new("")).collect();
-    let mut wanted: Vec<_> = paths.iter().map(|path| Some(path.as_path())).collect();
-    if wanted.is_empty() {
-        wanted.push(None);
-    }
-    let mut found = Vec::new();
-    for path in wanted {
-        let restic = Restic::discover(path).await;
-        found.push(restic.unwrap_or_else(|error| panic!("{error}. {}", error.action())));
-    }
-    found
-}
-
-/// Patient where a busy machine needs it, and quick to look again.
-fn eager(restic: Restic) -> Restic {
-    restic.with_patience(Patience {
-        retry_min: Duration::from_millis(100),
-        retry_max: Duration::from_millis(500),
-        ..Patience::default()
-    })
-}
+use crate::support::{
+    Job, PASSWORD, Place, backup_of, code, eager, eventually, noise, process_state, restics, run,
+};
 
 async fn snapshots(restic: &Restic, place: &Place) -> Vec<Snapshot> {
     restic.snapshots(&place.access(), "host-1").await.unwrap()
@@ -222,7 +199,7 @@ async fn a_live_lock_is_waited_for_and_not_removed() {
 }
 
 /// A check that may read one KiB per second: it holds an exclusive lock for long.
-async fn hold_lock(restic: &Restic, place: &Place) -> Child {
+pub(crate) async fn hold_lock(restic: &Restic, place: &Place) -> Child {
     let check = Command::new(restic.program())
         .args(["--limit-download", "1", "check", "--read-data"])
         .env("RESTIC_REPOSITORY", place.repository())
@@ -233,29 +210,22 @@ async fn hold_lock(restic: &Restic, place: &Place) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually("the check holds its lock", || place.locks() > 0).await;
+    eventually("the check holds its lock", || place.whole_locks() > 0).await;
     check
 }
 
-async fn interrupt(child: &mut Child) {
+/// Ends what holds a lock. A restic held back by its limit may not hear an interrupt for minutes;
+/// the lock that a kill leaves has no owner.
+pub(crate) async fn interrupt(child: &mut Child) {
+    const PATIENCE: Duration = Duration::from_secs(1);
     kill(pid(child.id().unwrap()), Signal::SIGINT).unwrap();
-    child.wait().await.unwrap();
+    if timeout(PATIENCE, child.wait()).await.is_err() {
+        child.kill().await.unwrap();
+    }
 }
 
 fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).unwrap())
-}
-
-/// Bytes that neither compress nor repeat.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..length).map(|_| next()).collect()
 }
 
 #[tokio::test]

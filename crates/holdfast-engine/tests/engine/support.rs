@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_engine::{Access, Backup, Child, Control, Event, Outcome, Patience, Restic};
-use holdfast_protocol::message::config::Secret;
+use holdfast_protocol::message::{config::Secret, job::Status};
 use tempfile::TempDir;
+use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -95,6 +96,12 @@ impl Place {
     pub(crate) fn locks(&self) -> usize {
         fs::read_dir(self.repository().join("locks")).map_or(0, Iterator::count)
     }
+
+    /// Locks that are in force: those still being written have other names.
+    pub(crate) fn whole_locks(&self) -> usize {
+        let Ok(locks) = fs::read_dir(self.repository().join("locks")) else { return 0 };
+        locks.filter(|lock| lock.as_ref().unwrap().file_name().len() == 64).count()
+    }
 }
 
 pub(crate) fn backup_of(includes: &[&Path]) -> Backup {
@@ -103,6 +110,7 @@ pub(crate) fn backup_of(includes: &[&Path]) -> Backup {
         tag: "documents".to_owned(),
         includes: includes.iter().map(|path| path.to_str().unwrap().to_owned()).collect(),
         excludes: Vec::new(),
+        options: Default::default(),
     }
 }
 
@@ -118,7 +126,7 @@ pub(crate) fn hasty() -> Patience {
     }
 }
 
-/// A backup that runs in the background.
+/// An operation that runs in the background.
 pub(crate) struct Job {
     pub(crate) control: Control,
     pub(crate) seen: Vec<Event>,
@@ -128,11 +136,21 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn start(restic: &Restic, access: Access, backup: Backup) -> Self {
+        let restic = restic.clone();
+        Self::of(async move |control, events| {
+            restic.backup(&access, &backup, &control, events).await
+        })
+    }
+
+    /// Any operation.
+    pub(crate) fn of<F, W>(work: F) -> Self
+    where
+        F: FnOnce(Control, mpsc::Sender<Event>) -> W,
+        W: Future<Output = Outcome> + Send + 'static,
+    {
         let (sender, events) = mpsc::channel(64);
-        let (restic, control) = (restic.clone(), Control::new());
-        let steered = control.clone();
-        let task =
-            tokio::spawn(async move { restic.backup(&access, &backup, &steered, sender).await });
+        let control = Control::new();
+        let task = tokio::spawn(work(control.clone(), sender));
         Self { control, seen: Vec::new(), events, task }
     }
 
@@ -222,4 +240,145 @@ pub(crate) fn process_state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let state = stat.rsplit(')').next()?.trim().chars().next()?;
     (state != 'Z').then_some(state)
+}
+
+/// The restics named in `HOLDFAST_TEST_RESTIC`, parted by colons, or else the one on the `PATH`.
+pub(crate) async fn restics() -> Vec<Restic> {
+    let named = std::env::var_os("HOLDFAST_TEST_RESTIC").unwrap_or_default();
+    let paths: Vec<_> =
+        std::env::split_paths(&named).filter(|path| path != Path::new("")).collect();
+    let mut wanted: Vec<_> = paths.iter().map(|path| Some(path.as_path())).collect();
+    if wanted.is_empty() {
+        wanted.push(None);
+    }
+    let mut found = Vec::new();
+    for path in wanted {
+        let restic = Restic::discover(path).await;
+        found.push(restic.unwrap_or_else(|error| panic!("{error}. {}", error.action())));
+    }
+    found
+}
+
+/// Patient where a busy machine needs it, and quick to look again.
+pub(crate) fn eager(restic: Restic) -> Restic {
+    restic.with_patience(Patience {
+        retry_min: Duration::from_millis(100),
+        retry_max: Duration::from_millis(500),
+        ..Patience::default()
+    })
+}
+
+/// Quick to kill what does not end: a restic held back by a limit hears nothing while it waits.
+pub(crate) fn brisk(restic: Restic) -> Restic {
+    restic.with_patience(Patience { cancel_grace: Duration::from_secs(1), ..Patience::default() })
+}
+
+/// Bytes that neither compress nor repeat.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Runs an operation that must succeed, and returns its result.
+pub(crate) fn result_of<T: serde::de::DeserializeOwned>(outcome: &Outcome) -> T {
+    assert_eq!(outcome.status, Status::Succeeded, "{outcome:?}");
+    stats_of(outcome)
+}
+
+pub(crate) fn stats_of<T: serde::de::DeserializeOwned>(outcome: &Outcome) -> T {
+    outcome.stats.as_ref().unwrap().parse().unwrap()
+}
+
+/// What restic itself says, asked directly.
+pub(crate) async fn ask_restic(restic: &Restic, place: &Place, arguments: &[&str]) -> String {
+    let answer = Command::new(restic.program())
+        .args(arguments)
+        .env("RESTIC_REPOSITORY", place.repository())
+        .env("RESTIC_PASSWORD", PASSWORD)
+        .env("RESTIC_CACHE_DIR", place.path("cache"))
+        .output()
+        .await
+        .unwrap();
+    assert!(answer.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&answer.stderr));
+    String::from_utf8(answer.stdout).unwrap()
+}
+
+/// Something in a directory, with all that a restore has to bring back.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Thing {
+    name: Vec<u8>,
+    mode: u32,
+    owner: (u32, u32),
+    modified: (i64, i64),
+    content: Vec<u8>,
+    links: u64,
+    /// The first name of the same file.
+    same_as: Vec<u8>,
+}
+
+impl std::fmt::Debug for Thing {
+    /// Names are shown as far as they are text, and content is not.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thing")
+            .field("name", &String::from_utf8_lossy(&self.name))
+            .field("mode", &format_args!("{:o}", self.mode))
+            .field("owner", &self.owner)
+            .field("modified", &self.modified)
+            .field("size", &self.content.len())
+            .field("links", &self.links)
+            .field("same_as", &String::from_utf8_lossy(&self.same_as))
+            .finish()
+    }
+}
+
+impl Thing {
+    /// The same without what an archive keeps in seconds only.
+    pub(crate) fn without_times(self) -> Self {
+        Self { modified: (0, 0), ..self }
+    }
+}
+
+/// Everything below `root`.
+pub(crate) fn things(root: &Path) -> Vec<Thing> {
+    use std::os::unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt};
+    let (mut things, mut waiting) = (Vec::new(), vec![root.to_owned()]);
+    let mut first_names = BTreeMap::new();
+    while let Some(directory) = waiting.pop() {
+        let mut paths: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+            let found = fs::symlink_metadata(&path).unwrap();
+            let kind = found.file_type();
+            let content = if kind.is_symlink() {
+                fs::read_link(&path).unwrap().as_os_str().as_bytes().to_vec()
+            } else if kind.is_file() {
+                fs::read(&path).unwrap()
+            } else {
+                vec![u8::from(kind.is_fifo())]
+            };
+            let same_as = first_names.entry(found.ino()).or_insert_with(|| name.clone()).clone();
+            things.push(Thing {
+                name,
+                mode: found.mode(),
+                owner: (found.uid(), found.gid()),
+                modified: (found.mtime(), found.mtime_nsec()),
+                content,
+                links: if kind.is_dir() { 0 } else { found.nlink() },
+                same_as,
+            });
+            if kind.is_dir() {
+                waiting.push(path);
+            }
+        }
+    }
+    things.sort();
+    things
 }
