@@ -52,11 +52,19 @@ impl Outcome {
         Self { status: Status::Cancelled, ..Self::failed(exit_code, error) }
     }
 
+    /// A job whose output nobody takes any more.
+    pub(crate) fn abandoned(exit_code: Option<i32>) -> Self {
+        Self::cancelled(exit_code, job_error(Code::Cancelled, UNWANTED))
+    }
+
     /// A job that was cancelled while no process of it was running.
     pub(crate) fn cancelled_idle() -> Self {
         Self::cancelled(None, job_error(Code::Cancelled, "The job was cancelled."))
     }
 }
+
+/// Why a job ended that had still something to say.
+pub(crate) const UNWANTED: &str = "Nobody takes the output any more.";
 
 /// A job that was refused before anything was started.
 impl From<JobError> for Outcome {

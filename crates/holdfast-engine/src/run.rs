@@ -275,8 +275,10 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Also a child that has ended did not do what it was for when nobody took all of its output.
     fn unwanted(&mut self) {
         self.stop_early(Stop::Unwanted);
+        self.stop.get_or_insert(Stop::Unwanted);
     }
 
     fn stop_early(&mut self, why: Stop) {

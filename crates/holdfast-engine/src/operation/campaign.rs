@@ -15,6 +15,7 @@ use crate::{
         exit_code::Cause,
         session::{Report, Session},
     },
+    run::Stop,
 };
 
 /// The calls of one job.
@@ -86,13 +87,14 @@ impl<'a> Campaign<'a> {
     pub(crate) async fn end(&mut self, report: &Report) -> Outcome {
         match report.ended.stop {
             None => failed(report),
-            Some(_) => {
+            // Nobody wished for these ends.
+            Some(Stop::TimedOut | Stop::SourceFailed) => {
                 self.remove_own_lock().await;
-                let error = report.error();
-                if report.source_error.is_some() {
-                    return Outcome::failed(report.ended.exit.code(), error);
-                }
-                Outcome::cancelled(report.ended.exit.code(), error)
+                failed(report)
+            }
+            Some(Stop::Cancelled | Stop::PausedTooLong | Stop::Unwanted) => {
+                self.remove_own_lock().await;
+                Outcome::cancelled(report.ended.exit.code(), report.error())
             }
         }
     }

@@ -35,23 +35,27 @@ pub(crate) async fn run(
     };
     let (report, size_bytes) =
         tokio::join!(running, pass_on(output, dump.offset_bytes, chunks, control));
-    Ok(Outcome::succeeded(report?.ended.exit.code(), &Dumped { size_bytes }))
+    let exit_code = report?.ended.exit.code();
+    // restic may have written all before anybody noticed that it is not taken.
+    let size_bytes = size_bytes.ok_or_else(|| Outcome::abandoned(exit_code))?;
+    Ok(Outcome::succeeded(exit_code, &Dumped { size_bytes }))
 }
 
 /// Hands over what comes after the first `offset` bytes, and returns how many bytes there were.
-/// Whoever takes the chunks sets the pace; when nobody does any more, restic is ended.
+/// Whoever takes the chunks sets the pace; when nobody does any more, the rest is not read, and the
+/// answer is `None`.
 async fn pass_on(
     mut output: DuplexStream,
     offset: u64,
     chunks: Sender<Vec<u8>>,
     control: &Control,
-) -> u64 {
+) -> Option<u64> {
     let mut buffer = vec![0; TAP_SIZE];
     let mut size_bytes = 0;
     loop {
         let read = output.read(&mut buffer).await.unwrap_or(0);
         if read == 0 {
-            return size_bytes;
+            return Some(size_bytes);
         }
         let skipped = offset.saturating_sub(size_bytes).min(read as u64);
         size_bytes += read as u64;
@@ -65,7 +69,7 @@ async fn pass_on(
             () = control.cancelled() => false,
         };
         if !sent {
-            return size_bytes;
+            return None;
         }
     }
 }
@@ -96,7 +100,7 @@ mod tests {
                 taken
             };
             let (size_bytes, taken) = tokio::join!(passing, taking);
-            assert_eq!(size_bytes, 200_000);
+            assert_eq!(size_bytes, Some(200_000));
             let start = usize::try_from(offset).unwrap().min(content.len());
             assert_eq!(taken, content[start..]);
         }

@@ -62,7 +62,7 @@ impl Job<'_> {
             let message = format!("What restic removed could not be read: {error}.");
             Outcome::failed(exit_code, job_error(Code::ResticFailed, message))
         })?;
-        Ok(Outcome::succeeded(exit_code, &forgotten(groups, self.forget.dry_run)))
+        Ok(self.done(exit_code, groups))
     }
 
     async fn by_id(mut self, ids: &[String]) -> Result<Outcome, Outcome> {
@@ -74,8 +74,16 @@ impl Job<'_> {
         let report = self.campaign.complete(&mut Call::new(arguments).capturing()).await?;
         let remove = chosen.into_iter().map(judged).collect();
         let group = Group { host: self.host.to_owned(), remove, ..Group::default() };
-        let result = forgotten(vec![group], self.forget.dry_run);
-        Ok(Outcome::succeeded(report.ended.exit.code(), &result))
+        Ok(self.done(report.ended.exit.code(), vec![group]))
+    }
+
+    fn done(&mut self, exit_code: Option<i32>, groups: Vec<Group>) -> Outcome {
+        let result = forgotten(groups, self.forget.dry_run);
+        let Forgotten { kept_count, removed_count, dry_run, .. } = result;
+        let verb = if dry_run { "would be" } else { "are" };
+        let remark = format!("{removed_count} snapshots {verb} removed, {kept_count} are kept");
+        self.campaign.remark(remark);
+        Outcome::succeeded(exit_code, &result)
     }
 
     fn head(&self) -> Vec<String> {

@@ -62,6 +62,8 @@ struct Directory<'a> {
     limit: u64,
     told: u64,
     more: bool,
+    /// Nobody took what there was to tell.
+    abandoned: bool,
     /// A line that is no entry.
     garbled: bool,
 }
@@ -70,7 +72,16 @@ impl<'a> Directory<'a> {
     fn of(path: &'a str, ls: &Ls) -> Self {
         let limit = ls.limit.map_or(ENTRIES_MAX, |limit| u64::from(limit.get()));
         let itself = (path == "/").then_some(EntryKind::Directory);
-        Self { path, itself, to_pass: ls.offset, limit, told: 0, more: false, garbled: false }
+        Self {
+            path,
+            itself,
+            to_pass: ls.offset,
+            limit,
+            told: 0,
+            more: false,
+            abandoned: false,
+            garbled: false,
+        }
     }
 
     /// Tells entries until there are no more, or nobody wants more; restic notices that its output
@@ -88,6 +99,7 @@ impl<'a> Directory<'a> {
                 () = control.cancelled() => false,
             };
             if !sent {
+                self.abandoned = true;
                 return;
             }
             self.told += 1;
@@ -121,6 +133,9 @@ impl<'a> Directory<'a> {
             return Err(campaign.end(report).await);
         }
         let exit_code = report.ended.exit.code();
+        if self.abandoned {
+            return Err(Outcome::abandoned(exit_code));
+        }
         if self.garbled {
             let message = "restic's listing of the directory could not be read.";
             return Err(Outcome::failed(exit_code, job_error(Code::ResticFailed, message)));

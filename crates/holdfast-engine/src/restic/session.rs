@@ -10,6 +10,7 @@ use crate::{
     Access, Code, Control, Restic,
     error::job_error,
     event::Reporter,
+    outcome::UNWANTED,
     restic::{
         call::Call,
         command::{SecretFiles, command},
@@ -141,7 +142,7 @@ impl Report {
                 return job_error(Code::RepositoryUnreachable, message);
             }
             Some(Stop::Unwanted) => {
-                return job_error(Code::Cancelled, "Nobody takes the output any more.");
+                return job_error(Code::Cancelled, UNWANTED);
             }
             Some(Stop::SourceFailed) | None => {}
         }

@@ -147,6 +147,36 @@ async fn bytes_of_a_file_that_broke_off_are_no_success() {
 }
 
 #[tokio::test]
+async fn output_that_nobody_took_is_no_success_however_short_it_is() {
+    let node = r#"{"name":"a","type":"file","path":"/a","struct_type":"node"}"#;
+    let place = Place::new();
+    let restic = place.stub(&format!("echo '{node}'")).await;
+    let (access, control) = (place.access(), Control::new());
+    let path = || "/".to_owned();
+    let dump = Dump { snapshot_id: ID.to_owned(), path: path(), offset_bytes: 0 };
+    let chunks = mpsc::channel(1).0;
+    let outcome = restic.dump(&access, &dump, chunks, &control, mpsc::channel(64).0).await;
+    assert_eq!((outcome.status, code(&outcome)), (Status::Cancelled, "cancelled"));
+    let ls = Ls { snapshot_id: ID.to_owned(), path: path(), offset: 0, limit: None };
+    let entries = mpsc::channel(1).0;
+    let outcome = restic.ls(&access, &ls, entries, &control, mpsc::channel(64).0).await;
+    assert_eq!((outcome.status, code(&outcome)), (Status::Cancelled, "cancelled"));
+}
+
+#[tokio::test]
+async fn a_small_step_that_takes_too_long_is_a_failure_and_not_a_cancel() {
+    let place = Place::new();
+    let patience = holdfast_engine::Patience {
+        command_max: std::time::Duration::from_millis(200),
+        ..crate::support::hasty()
+    };
+    let restic = place.stub("sleep 600").await.with_patience(patience);
+    let (access, control) = (place.access(), Control::new());
+    let outcome = restic.init(&access, &control, mpsc::channel(64).0).await;
+    assert_eq!((outcome.status, code(&outcome)), (Status::Failed, "repository_unreachable"));
+}
+
+#[tokio::test]
 async fn a_slow_reader_gets_every_byte_also_after_restic_has_ended() {
     let place = Place::new();
     let restic = place.stub("head -c 120000 /dev/zero; echo x >\"$here/done\"").await;
