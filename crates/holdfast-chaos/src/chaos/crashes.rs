@@ -119,6 +119,9 @@ pub(super) fn replay_killed(bench: &Bench) -> Result<String> {
             Ok((database.received(&host)? >= mark.min(RECORDS)).then_some(()))
         })?;
         if mark >= RECORDS {
+            // The one before may have delivered all of it: this one must have come to its senses,
+            // and heard so, before it is asked to go.
+            stand.fleet.operator.await_host("replay", "online", LIMIT)?;
             peer.stop(LIMIT)?;
             break;
         }
