@@ -68,7 +68,7 @@ impl Alarm {
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
-            if let Err(error) = self.look(Timestamp::now()).await {
+            if let Err(error) = self.look(self.store.now()).await {
                 tracing::error!(%error, "the alerts could not be brought up to date");
             }
         }

@@ -300,7 +300,7 @@ impl Hub {
     }
 
     async fn prune_logs(&self) {
-        let Ok(before) = Timestamp::now().checked_sub(LOG_LIFE) else { return };
+        let Ok(before) = self.store().now().checked_sub(LOG_LIFE) else { return };
         loop {
             match self.store().prune_logs(before).await {
                 Ok(true) => {}

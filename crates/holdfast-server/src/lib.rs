@@ -18,6 +18,7 @@ pub mod alert;
 pub mod api;
 pub mod auth;
 mod bus;
+pub mod clock;
 mod config;
 mod embed;
 pub mod hub;

@@ -68,7 +68,7 @@ impl Live {
         let hosts = build::hosts(&live, None).await?;
         build::note_successes(&live).await?;
         let jobs = live.store().recent_jobs(ENDED_JOBS).await?;
-        let alerts = live.store().active_alerts(Timestamp::now()).await?;
+        let alerts = live.store().active_alerts(live.store().now()).await?;
         let mut state = live.state();
         hosts.into_iter().for_each(|host| drop(state.set_host(host)));
         for row in jobs {
@@ -287,7 +287,7 @@ impl Live {
 
     fn look_for_due(&self) {
         let bus = self.store().bus();
-        let due = self.state().take_due(Timestamp::now());
+        let due = self.state().take_due(self.store().now());
         due.into_iter().for_each(|host| bus.touch_host(host));
         let jobs = std::mem::take(&mut self.state().stale_jobs);
         jobs.into_iter().for_each(|job| bus.touch_job(job));

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -171,7 +170,7 @@ impl Background {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(live.clone().run(stop.clone()));
         tasks.spawn(hub.clone().run(stop.clone()));
-        let now = Timestamp::now();
+        let now = store.now();
         tasks.spawn(Alarm::new(store.clone(), live.clone(), now).run(stop.clone()));
         tasks.spawn(Courier::new(store.clone(), live.clone(), wire).run(stop.clone()));
         tasks.spawn(Watch::new(store, live.clone(), now).run(stop.clone()));

@@ -43,12 +43,13 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{bus::Bus, secret::Sealer};
+use crate::{bus::Bus, clock::Clock, secret::Sealer};
 
 pub use alert::AlertFilter;
 pub use channel::NewChannel;
@@ -92,6 +93,7 @@ struct Inner {
     readers: SqlitePool,
     sealer: Sealer,
     bus: Bus,
+    clock: Clock,
     apply: writer::Writer,
 }
 
@@ -104,6 +106,14 @@ impl Store {
     /// # Errors
     /// [`OpenError`] says what to do about it.
     pub async fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, Clock::real()).await
+    }
+
+    /// As [`open`](Self::open), for a store that goes by another clock.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_with(dir: &Path, clock: Clock) -> Result<Self, OpenError> {
         create_dir(dir)?;
         let sealer = Sealer::open(&dir.join(KEY)).map_err(|source| OpenError::Key { source })?;
         let writer = connect_writer(dir).await?;
@@ -113,8 +123,8 @@ impl Store {
             .await
             .map_err(|source| OpenError::Key { source })?;
         let bus = Bus::default();
-        let apply = writer::Writer::spawn(writer.clone(), bus.clone());
-        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, apply }) })
+        let apply = writer::Writer::spawn(writer.clone(), bus.clone(), clock.clone());
+        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, clock, apply }) })
     }
 
     /// Writes what is under way and closes the file.
@@ -131,6 +141,12 @@ impl Store {
 
     pub(crate) fn bus(&self) -> &Bus {
         &self.inner.bus
+    }
+
+    /// The present, by the clock that the server goes by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -56,7 +56,7 @@ impl Watch {
         let mut interval = tokio::time::interval(LOOK_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
-            if let Err(error) = self.look(Timestamp::now()).await {
+            if let Err(error) = self.look(self.store.now()).await {
                 tracing::error!(%error, "what was due could not be noted");
             }
         }

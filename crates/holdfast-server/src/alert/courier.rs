@@ -92,7 +92,7 @@ impl Courier {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(interval.tick()).await.is_some() {
             // Sending takes its time; what was not sent when the server stops is sent by the next.
-            let looked = stop.run_until_cancelled(self.look(Timestamp::now())).await;
+            let looked = stop.run_until_cancelled(self.look(self.store.now())).await;
             if let Some(Err(error)) = looked {
                 tracing::error!(%error, "notifications could not be sent");
             }
@@ -160,7 +160,7 @@ impl Courier {
         };
         let outcome = settings.send(&self.wire, &note).await;
         let Err(error) = &outcome else {
-            self.store.delivered(due.id, Timestamp::now().max(now)).await?;
+            self.store.delivered(due.id, self.store.now().max(now)).await?;
             return Ok(true);
         };
         let passing = error.is_passing() && now.duration_since(due.created_at) < GIVE_UP;

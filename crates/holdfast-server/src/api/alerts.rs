@@ -1,7 +1,7 @@
 //! Alerts and the rules that find them.
 
 use axum::{Json, extract::State};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -81,7 +81,7 @@ async fn list(
         limit: super::jobs::limit(filter.limit.unwrap_or(PAGE_SIZE), PAGE_SIZE_MAX)?,
         before: filter.before,
     };
-    Ok(Json(state.store.alerts(&filter, Timestamp::now()).await?))
+    Ok(Json(state.store.alerts(&filter, state.store.now()).await?))
 }
 
 /// Shows an alert.
@@ -93,7 +93,7 @@ async fn show(
     State(state): State<AppState>,
     Segments(alert): Segments<String>,
 ) -> Result<Json<AlertView>, Problem> {
-    Ok(Json(state.store.alert(id(&alert)?, Timestamp::now()).await?))
+    Ok(Json(state.store.alert(id(&alert)?, state.store.now()).await?))
 }
 
 /// Takes an alert on, so that others know that somebody does.
@@ -110,7 +110,7 @@ async fn acknowledge(
 ) -> Result<Json<AlertView>, Problem> {
     let id = id(&alert)?;
     state.store.acknowledge_alert(&principal.name, id).await?;
-    let now = Timestamp::now();
+    let now = state.store.now();
     state.live.refresh_alerts(now).await?;
     Ok(Json(state.store.alert(id, now).await?))
 }

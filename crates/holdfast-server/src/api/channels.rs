@@ -1,7 +1,6 @@
 //! Channels: where people are told.
 
 use axum::{Json, extract::State, http::StatusCode};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -156,10 +155,10 @@ async fn test(
     let view = state.store.channel(&channel).await?;
     let found = state.store.channel_settings(view.id).await?;
     let (name, settings) = found.ok_or(crate::store::Error::ChannelNotFound { channel })?;
-    let note = Note::test(Uuid::now_v7(), &name, Timestamp::now());
+    let note = Note::test(Uuid::now_v7(), &name, state.store.now());
     let sent = settings.send(&state.wire, &note).await;
     let error = sent.err().map(|error| sentence(&error.to_string()));
-    state.store.log_test(note.id, view.id, error.as_deref(), Timestamp::now()).await?;
+    state.store.log_test(note.id, view.id, error.as_deref(), state.store.now()).await?;
     Ok(Json(Tested { delivered: error.is_none(), error }))
 }
 

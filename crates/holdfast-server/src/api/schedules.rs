@@ -1,7 +1,6 @@
 //! When source groups are backed up on their own.
 
 use axum::{Json, extract::State, http::StatusCode};
-use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -59,7 +58,7 @@ async fn set(
     Body(schedule): Body<SetSchedule>,
 ) -> Result<Json<GroupView>, Problem> {
     let host = state.store.find_host(&host).await?;
-    Calendar::parse(&schedule.cron, &schedule.time_zone, Timestamp::now())
+    Calendar::parse(&schedule.cron, &schedule.time_zone, state.store.now())
         .map_err(|error| refused(&error))?;
     let schedule = NewSchedule {
         cron: schedule.cron,

@@ -61,7 +61,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/silences", tag = "alerts", operation_id = "list_silences",
     responses((status = 200, body = Silences)))]
 async fn list(State(state): State<AppState>) -> Result<Json<Silences>, Problem> {
-    Ok(Json(Silences { silences: state.store.silences(Timestamp::now()).await? }))
+    Ok(Json(Silences { silences: state.store.silences(state.store.now()).await? }))
 }
 
 /// Silences alerts for a while: they are still found and shown, but nobody is told.
@@ -75,7 +75,7 @@ async fn add(
     principal: Principal,
     Body(silence): Body<MakeSilence>,
 ) -> Result<(StatusCode, Json<SilenceView>), Problem> {
-    let now = Timestamp::now();
+    let now = state.store.now();
     check(&silence, now)?;
     let alert = match silence.alert_id.as_deref().map(alerts::id).transpose()? {
         Some(id) => Some(state.store.alert(id, now).await?.id),
@@ -111,7 +111,7 @@ async fn end(
     let id =
         silence.parse().map_err(|_| store::Error::SilenceNotFound { silence: shown(&silence) })?;
     state.store.end_silence(&principal.name, id).await?;
-    state.live.refresh_alerts(Timestamp::now()).await?;
+    state.live.refresh_alerts(state.store.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -7,7 +7,6 @@ use holdfast_protocol::{
     HostId, PROTOCOL_VERSION, SessionId,
     message::link::{Hello, Reject},
 };
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Hub, state};
@@ -87,7 +86,7 @@ impl Gate for HostGate {
 
     async fn opened(&self, mailbox: Mailbox) {
         if self.hub.inner.registry.open(self.host, mailbox) {
-            self.hub.live().connected(self.host, Timestamp::now());
+            self.hub.live().connected(self.host, self.hub.store().now());
             // What changed between the admission and this line found no mailbox to be sent to.
             self.hub.push_config(self.host).await;
             self.hub.inner.registry.wake(self.host);

@@ -26,7 +26,7 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
         groups: by_host(store.groups(only).await?, |group| group.host_id),
         latest: by_host(store.latest_backups(only, false).await?, |backup| backup.host_id),
         running: running_jobs(live, only).await?,
-        now: Timestamp::now(),
+        now: store.now(),
     };
     let state = live.state();
     let view = |row: HostRow| {

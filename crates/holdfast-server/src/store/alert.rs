@@ -96,7 +96,7 @@ impl Store {
              WHERE id = $1 AND state = 'open'",
         )
         .bind(id.to_string())
-        .bind(Timestamp::now().as_millisecond())
+        .bind(self.now().as_millisecond())
         .bind(actor)
         .execute(&mut *tx)
         .await
@@ -230,7 +230,7 @@ impl Store {
         sqlx::query("UPDATE hosts SET refused_code = $2, refused_at = $3 WHERE id = $1")
             .bind(host.to_string())
             .bind(code)
-            .bind(Timestamp::now().as_millisecond())
+            .bind(self.now().as_millisecond())
             .execute(&mut *tx)
             .await
             .map_err(Error::database(PHASE))?;

@@ -43,14 +43,23 @@ impl From<sqlx::Error> for ApplyError {
 }
 
 /// What is told to others once the transaction is committed.
-#[derive(Default)]
 pub(super) struct Effects {
+    /// The present, by the server's clock.
+    now: Timestamp,
     hosts: BTreeSet<HostId>,
     jobs: BTreeSet<JobId>,
     runs: Vec<metrics::Run>,
 }
 
 impl Effects {
+    pub(super) fn at(now: Timestamp) -> Self {
+        Self { now, hosts: BTreeSet::new(), jobs: BTreeSet::new(), runs: Vec::new() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     pub(super) fn publish(self, bus: &Bus) {
         self.hosts.into_iter().for_each(|host| bus.touch_host(host));
         self.jobs.into_iter().for_each(|job| bus.touch_job(job));
@@ -91,7 +100,7 @@ pub(super) async fn apply(
         }
         Message::RepoStats(body) => repo_stats(connection, host, &body).await,
         Message::SnapshotsReport(body) => {
-            snapshots::apply(connection, host, &body).await?;
+            snapshots::apply(connection, host, &body, effects.now).await?;
             if body.last {
                 effects.hosts.insert(host);
             }
@@ -108,6 +117,7 @@ pub(super) async fn set_aside(
     origin: &Origin,
     record: &Record,
     reason: &str,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO dead_letters
@@ -123,7 +133,7 @@ pub(super) async fn set_aside(
     .bind(bounded(&record.kind, 64))
     .bind(record.payload.as_str())
     .bind(bounded(reason, TEXT_MAX))
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .bind(SET_ASIDE_MAX)
     .execute(connection)
     .await?;
@@ -169,6 +179,7 @@ async fn told(
     connection: &mut SqliteConnection,
     host: HostId,
     job: JobId,
+    now: Timestamp,
 ) -> Result<Option<Known>, ApplyError> {
     let Some(known) = known(&mut *connection, host, job).await? else { return Ok(None) };
     if known.status != Status::Missed {
@@ -179,7 +190,7 @@ async fn told(
              error_code = NULL, error_message = NULL, error_action = NULL WHERE id = $1",
     )
     .bind(job.to_string())
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(Some(Known { status: Status::Queued, ..known }))
@@ -198,7 +209,7 @@ async fn command_result(
     if body.accepted {
         sqlx::query("UPDATE jobs SET accepted_at = $2 WHERE id = $1 AND accepted_at IS NULL")
             .bind(body.job_id.to_string())
-            .bind(Timestamp::now().as_millisecond())
+            .bind(effects.now.as_millisecond())
             .execute(connection)
             .await?;
         return Ok(());
@@ -208,8 +219,8 @@ async fn command_result(
         message: "The agent refused the job without a reason.".to_owned(),
         action: "Look at the agent's log on the host.".to_owned(),
     });
-    let end = End { status: Status::Failed, at: Timestamp::now(), error: Some(&refused) };
-    end_job(connection, body.job_id, &end).await?;
+    let end = End { status: Status::Failed, at: effects.now, error: Some(&refused) };
+    end_job(connection, body.job_id, &end, effects.now).await?;
     effects.touch(host, body.job_id);
     Ok(())
 }
@@ -240,12 +251,12 @@ async fn job_started(
     body: &job::Started,
     effects: &mut Effects,
 ) -> Applied {
-    let job = told(connection, host, body.job_id).await?;
+    let job = told(connection, host, body.job_id, effects.now).await?;
     if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
         return Ok(());
     }
     if job.is_none() {
-        insert_own(connection, host, &Own::started(body)).await?;
+        insert_own(connection, host, &Own::started(body), effects.now).await?;
     }
     sqlx::query(
         "UPDATE jobs SET status = 'running', started_at = $2, attempt = $3,
@@ -254,7 +265,7 @@ async fn job_started(
     .bind(body.job_id.to_string())
     .bind(body.started_at.as_millisecond())
     .bind(i64::from(body.attempt))
-    .bind(Timestamp::now().as_millisecond())
+    .bind(effects.now.as_millisecond())
     .execute(connection)
     .await?;
     effects.touch(host, body.job_id);
@@ -289,15 +300,15 @@ async fn job_finished(
     if !body.status.is_terminal() {
         return Err(ApplyError::Poison(format!("`{}` is not an end", body.status.as_str())));
     }
-    let job = told(connection, host, body.job_id).await?;
+    let job = told(connection, host, body.job_id, effects.now).await?;
     if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
         return Ok(());
     }
     if job.is_none() {
-        insert_own(connection, host, &Own::finished(body)).await?;
+        insert_own(connection, host, &Own::finished(body), effects.now).await?;
     }
     let end = End { status: body.status, at: body.finished_at, error: body.error.as_ref() };
-    end_job(connection, body.job_id, &end).await?;
+    end_job(connection, body.job_id, &end, effects.now).await?;
     write_outcome(connection, body).await?;
     effects.touch(host, body.job_id);
     effects.runs.push(metrics::Run {
@@ -320,7 +331,7 @@ async fn schedule_fire(
 ) -> Applied {
     let group = schedules::group_of(connection, host, body.schedule_id).await?;
     for job in body.job_ids.iter().take(FIRED_MAX) {
-        if told(connection, host, *job).await?.is_none() {
+        if told(connection, host, *job, effects.now).await?.is_none() {
             let own = Own {
                 job: *job,
                 operation: Operation::Backup,
@@ -328,7 +339,7 @@ async fn schedule_fire(
                 schedule: Some((body.schedule_id, body.scheduled_at)),
                 created_at: body.scheduled_at,
             };
-            insert_own(connection, host, &own).await?;
+            insert_own(connection, host, &own, effects.now).await?;
         }
         sqlx::query("UPDATE jobs SET fired_at = $2 WHERE id = $1 AND fired_at IS NULL")
             .bind(job.to_string())
@@ -379,8 +390,8 @@ async fn insert_own(
     connection: &mut SqliteConnection,
     host: HostId,
     own: &Own<'_>,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let now = Timestamp::now();
     // A host whose clock is ahead must not lead every list until that time has come.
     let created_at = own.created_at.min(now);
     sqlx::query(
@@ -413,6 +424,7 @@ async fn end_job(
     connection: &mut SqliteConnection,
     job: JobId,
     end: &End<'_>,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE jobs SET status = $2, finished_at = $3, error_code = $4, error_message = $5,
@@ -425,7 +437,7 @@ async fn end_job(
     .bind(end.error.map(|error| bounded(&error.code, 64)))
     .bind(end.error.map(|error| bounded(&error.message, TEXT_MAX)))
     .bind(end.error.map(|error| bounded(&error.action, TEXT_MAX)))
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(())

@@ -61,14 +61,14 @@ impl Store {
     /// [`Error::HostExists`] and [`Error::Database`].
     pub async fn add_host(&self, actor: &str, name: &str) -> Result<NewHost, Error> {
         const PHASE: &str = "adding a host";
-        let id = HostId::from_uuid(Uuid::now_v7());
+        let (id, now) = (HostId::from_uuid(Uuid::now_v7()), self.now());
         let mut tx = self.begin(PHASE).await?;
         let added = sqlx::query(
             "INSERT INTO hosts (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         )
         .bind(id.to_string())
         .bind(name)
-        .bind(Timestamp::now().as_millisecond())
+        .bind(now.as_millisecond())
         .execute(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?
@@ -76,7 +76,7 @@ impl Store {
         if added == 0 {
             return Err(Error::HostExists { name: name.to_owned() });
         }
-        let (token, expires_at) = mint(&mut tx, id).await.map_err(Error::database(PHASE))?;
+        let (token, expires_at) = mint(&mut tx, id, now).await.map_err(Error::database(PHASE))?;
         audit::note(&mut tx, actor, "host.add", name).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(id);
@@ -98,7 +98,7 @@ impl Store {
                 .execute(&mut *connection)
                 .await?;
             audit::note(connection, actor, "host.renew_enrolment", &name).await?;
-            mint(connection, host).await
+            mint(connection, host, self.now()).await
         };
         let (token, expires_at) = renew(&mut tx).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -115,7 +115,7 @@ impl Store {
     /// [`Error::EnrolmentTokenExpired`] and [`Error::Database`].
     pub async fn enrol(&self, enrolment: &Enrolment) -> Result<Enrolled, Error> {
         const PHASE: &str = "enrolling an agent";
-        let now = Timestamp::now();
+        let now = self.now();
         let hash = TokenHash::of(enrolment.token.expose());
         let mut tx = self.begin(PHASE).await?;
         let host = redeem(&mut tx, &hash, now).await.map_err(Error::database(PHASE))?;
@@ -135,9 +135,9 @@ impl Store {
 async fn mint(
     connection: &mut SqliteConnection,
     host: HostId,
+    now: Timestamp,
 ) -> Result<(Secret, Timestamp), sqlx::Error> {
     let token = TokenKind::Enrolment.mint();
-    let now = Timestamp::now();
     // What is told is what is stored: whole seconds.
     let expires_at = Timestamp::from_second((now + ENROLMENT_LIFE).as_second()).unwrap_or(now);
     sqlx::query(

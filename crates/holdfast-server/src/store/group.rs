@@ -90,7 +90,7 @@ impl Store {
         if removed == 0 {
             return Err(not_found(name));
         }
-        evaluation::close_form(&mut tx, host, name, Timestamp::now())
+        evaluation::close_form(&mut tx, host, name, self.now())
             .await
             .map_err(Error::database(PHASE))?;
         finish(&mut tx, actor, "group.remove", host, name).await.map_err(Error::database(PHASE))?;

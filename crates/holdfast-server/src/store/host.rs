@@ -93,7 +93,8 @@ impl Store {
     pub async fn remove_host(&self, actor: &str, host: HostId) -> Result<(), Error> {
         const PHASE: &str = "removing a host";
         let mut tx = self.begin(PHASE).await?;
-        let removed = remove(&mut tx, actor, host).await.map_err(Error::database(PHASE))?;
+        let removed =
+            remove(&mut tx, actor, host, self.now()).await.map_err(Error::database(PHASE))?;
         let Some(jobs) = removed else { return Err(not_found(&host.to_string())) };
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().remove_host(host);
@@ -185,8 +186,8 @@ async fn remove(
     connection: &mut SqliteConnection,
     actor: &str,
     host: HostId,
+    now: Timestamp,
 ) -> Result<Option<Vec<JobId>>, sqlx::Error> {
-    let now = Timestamp::now();
     let name: Option<String> = sqlx::query_scalar(
         "UPDATE hosts SET removed_at = $1, epoch = epoch + 1
          WHERE id = $2 AND removed_at IS NULL RETURNING name",

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 
 use holdfast_link::{Positions, Record, Unsequenced};
 use holdfast_protocol::{HostId, Message, Seq};
-use jiff::Timestamp;
 
 use super::{
     Store, audit, outbox,
@@ -82,7 +81,7 @@ impl HostStore {
         }
         match Message::decode(&message.kind, &message.payload) {
             Ok(Message::Heartbeat(heartbeat)) => {
-                bus.heartbeat(self.host, heartbeat, Timestamp::now());
+                bus.heartbeat(self.host, heartbeat, self.store.now());
             }
             Ok(Message::JobProgress(progress)) => bus.progress(self.host, progress),
             Ok(Message::LogStream(stream)) => self.store.writer().log(self.host, stream),

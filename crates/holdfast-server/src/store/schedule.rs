@@ -34,7 +34,8 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         found.ok_or_else(|| group::not_found(group))?;
-        replace(&mut tx, host, group, schedule).await.map_err(Error::database(PHASE))?;
+        let replaced = replace(&mut tx, host, group, schedule, self.now()).await;
+        replaced.map_err(Error::database(PHASE))?;
         group::finish(&mut tx, actor, "schedule.set", host, group)
             .await
             .map_err(Error::database(PHASE))?;
@@ -67,7 +68,7 @@ impl Store {
         if removed == 0 {
             return Err(Error::ScheduleNotFound { group: group.to_owned() });
         }
-        evaluation::close_form(&mut tx, host, group, Timestamp::now())
+        evaluation::close_form(&mut tx, host, group, self.now())
             .await
             .map_err(Error::database(PHASE))?;
         group::finish(&mut tx, actor, "schedule.remove", host, group)
@@ -113,6 +114,7 @@ async fn replace(
     host: HostId,
     group: &str,
     schedule: &NewSchedule,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let same: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM schedules WHERE host_id = $1 AND group_name = $2 AND cron = $3
@@ -128,7 +130,6 @@ async fn replace(
     if same.is_some() {
         return Ok(());
     }
-    let now = Timestamp::now();
     upsert(&mut *connection, host, group, schedule, now).await?;
     evaluation::close_form(&mut *connection, host, group, now).await?;
     evaluation::open_form(connection, host, group, now).await

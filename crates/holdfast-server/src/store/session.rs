@@ -49,6 +49,7 @@ impl Store {
     ) -> Result<Result<Opened, Refusal>, Error> {
         const PHASE: &str = "opening a session";
         let mut tx = self.begin(PHASE).await?;
+        let now = self.now();
         let row =
             sqlx::query("SELECT incarnation, boot FROM hosts WHERE id = $1 AND removed_at IS NULL")
                 .bind(host.to_string())
@@ -59,7 +60,7 @@ impl Store {
             return Ok(Err(refusal));
         }
         catch_up(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
-        let opened = take_epoch(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
+        let opened = take_epoch(&mut tx, host, hello, now).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().fence(host, opened.epoch);
         self.bus().touch_host(host);
@@ -131,6 +132,7 @@ async fn take_epoch(
     connection: &mut SqliteConnection,
     host: HostId,
     hello: &Hello,
+    now: Timestamp,
 ) -> Result<Opened, sqlx::Error> {
     // A server that was restored from an old copy must still hand out an epoch above any the agent
     // has seen.
@@ -144,7 +146,7 @@ async fn take_epoch(
     .bind(host.to_string())
     .bind(int(hello.epoch.min(MAX_NUMBER)))
     .bind(int(hello.boot))
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .bind(bounded(&hello.facts.agent_version))
     .bind(bounded(&hello.facts.restic_version))
     .bind(bounded(&hello.facts.hostname))

@@ -62,7 +62,7 @@ impl Store {
     /// [`Error::SilenceNotFound`] and [`Error::Database`].
     pub async fn end_silence(&self, actor: &str, id: Uuid) -> Result<(), Error> {
         const PHASE: &str = "ending a silence";
-        let now = Timestamp::now();
+        let now = self.now();
         let mut tx = self.begin(PHASE).await?;
         let ended = sqlx::query("UPDATE silences SET until = $2 WHERE id = $1 AND until > $2")
             .bind(id.to_string())

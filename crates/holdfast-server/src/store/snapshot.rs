@@ -72,6 +72,7 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     host: HostId,
     report: &snapshot::Report,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     if !exists(&mut *connection, report.repository_id).await? {
         // The repository was removed while the report was under way.
@@ -81,7 +82,7 @@ pub(super) async fn apply(
     for part in report.snapshots.chunks(ROWS_PER_STATEMENT) {
         insert(&mut *connection, host, report, part).await?;
     }
-    if report.last { put_in_force(connection, host, report).await } else { Ok(()) }
+    if report.last { put_in_force(connection, host, report, now).await } else { Ok(()) }
 }
 
 /// Only one list waits beside the one in force: an agent that begins many must not fill the disk.
@@ -146,6 +147,7 @@ async fn put_in_force(
     connection: &mut SqliteConnection,
     host: HostId,
     report: &snapshot::Report,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO snapshot_lists (host_id, repository_id, report_id, listed_at)
@@ -167,7 +169,7 @@ async fn put_in_force(
     .bind(&report.report_id)
     .execute(&mut *connection)
     .await?;
-    note_newest(connection, host, report.repository_id).await
+    note_newest(connection, host, report.repository_id, now).await
 }
 
 /// Writes down the newest snapshot of each of the host's groups, so that a verdict need not read
@@ -176,6 +178,7 @@ async fn note_newest(
     connection: &mut SqliteConnection,
     host: HostId,
     repository: RepositoryId,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let groups: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM source_groups WHERE host_id = $1 AND repository_id = $2",
@@ -187,8 +190,8 @@ async fn note_newest(
     for group in groups {
         let newest = newest_of(&mut *connection, host, repository, &group).await?;
         match newest {
-            Some((id, taken_at)) => {
-                put_newest(&mut *connection, host, repository, &group, &id, taken_at).await?;
+            Some(newest) => {
+                put_newest(&mut *connection, host, repository, &group, &newest, now).await?;
             }
             None => drop_newest(&mut *connection, host, repository, &group).await?,
         }
@@ -225,8 +228,8 @@ async fn put_newest(
     host: HostId,
     repository: RepositoryId,
     group: &str,
-    id: &str,
-    taken_at: i64,
+    (id, taken_at): &(String, i64),
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO seen_snapshots
@@ -242,7 +245,7 @@ async fn put_newest(
     .bind(group)
     .bind(id)
     .bind(taken_at)
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(())

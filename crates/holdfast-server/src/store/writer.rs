@@ -7,6 +7,7 @@ use std::{collections::VecDeque, sync::Mutex};
 
 use holdfast_link::Record;
 use holdfast_protocol::{HostId, message::log::Stream};
+use jiff::Timestamp;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -19,7 +20,7 @@ use super::{
     log,
     row::{Columns, int},
 };
-use crate::{bus::Bus, metrics};
+use crate::{bus::Bus, clock::Clock, metrics};
 
 /// Where records and log lines go to be written.
 pub(super) struct Writer {
@@ -65,11 +66,12 @@ const LOGS_WAITING: usize = 256;
 const LOGS_HELD: usize = 64;
 
 impl Writer {
-    pub(super) fn spawn(pool: SqlitePool, bus: Bus) -> Self {
+    pub(super) fn spawn(pool: SqlitePool, bus: Bus, clock: Clock) -> Self {
         let (batches, batches_in) = mpsc::channel(BATCHES_WAITING);
         let (logs, logs_in) = mpsc::channel(LOGS_WAITING);
         let stop = CancellationToken::new();
-        let task = Task { pool, bus, batches: batches_in, logs: logs_in, held: VecDeque::new() };
+        let held = VecDeque::new();
+        let task = Task { pool, bus, clock, batches: batches_in, logs: logs_in, held };
         let task = tokio::spawn(task.run(stop.clone()));
         Self { batches, logs, stop, task: Mutex::new(Some(task)) }
     }
@@ -108,6 +110,7 @@ impl Writer {
 struct Task {
     pool: SqlitePool,
     bus: Bus,
+    clock: Clock,
     batches: mpsc::Receiver<Batch>,
     logs: mpsc::Receiver<LogBatch>,
     held: VecDeque<LogBatch>,
@@ -135,7 +138,7 @@ impl Task {
             rows += batch.records.len();
             round.push(batch);
         }
-        match commit_records(&self.pool, &round).await {
+        match commit_records(&self.pool, &round, self.clock.now()).await {
             Ok((effects, verdicts)) => {
                 effects.publish(&self.bus);
                 metrics::records_received(rows);
@@ -194,9 +197,10 @@ fn refuse_all(round: Vec<Batch>, error: &sqlx::Error) {
 async fn commit_records(
     pool: &SqlitePool,
     round: &[Batch],
+    now: Timestamp,
 ) -> Result<(Effects, Verdicts), sqlx::Error> {
-    match attempt(pool, round, Care::Quick).await {
-        Err(error) if is_content(&error) => attempt(pool, round, Care::EachRecord).await,
+    match attempt(pool, round, Care::Quick, now).await {
+        Err(error) if is_content(&error) => attempt(pool, round, Care::EachRecord, now).await,
         done => done,
     }
 }
@@ -220,9 +224,10 @@ async fn attempt(
     pool: &SqlitePool,
     round: &[Batch],
     care: Care,
+    now: Timestamp,
 ) -> Result<(Effects, Verdicts), sqlx::Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let mut effects = Effects::default();
+    let mut effects = Effects::at(now);
     let mut verdicts = Vec::with_capacity(round.len());
     for batch in round {
         verdicts.push(write_batch(&mut tx, batch, care, &mut effects).await?);
@@ -249,7 +254,7 @@ async fn write_batch(
         write_record(tx, &origin, record, care, effects).await?;
     }
     let last = fresh.last().map_or(received, |record| int(record.seq));
-    advance(tx, batch.host, last).await?;
+    advance(tx, batch.host, last, effects.now()).await?;
     Ok(Ok(()))
 }
 
@@ -301,9 +306,11 @@ async fn write_record(
     };
     match done {
         Ok(()) => Ok(()),
-        Err(ApplyError::Poison(reason)) => set_aside(tx, origin, record, &reason).await,
+        Err(ApplyError::Poison(reason)) => {
+            set_aside(tx, origin, record, &reason, effects.now()).await
+        }
         Err(ApplyError::Database(error)) if care == Care::EachRecord && is_content(&error) => {
-            set_aside(tx, origin, record, &error.to_string()).await
+            set_aside(tx, origin, record, &error.to_string(), effects.now()).await
         }
         Err(ApplyError::Database(error)) => Err(error),
     }
@@ -314,22 +321,24 @@ async fn set_aside(
     origin: &Origin,
     record: &Record,
     reason: &str,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     tracing::warn!(host = %origin.host, seq = record.seq, kind = record.kind, reason,
         "a record could not be applied and was set aside");
     metrics::record_set_aside();
-    apply::set_aside(tx, origin, record, reason).await
+    apply::set_aside(tx, origin, record, reason, now).await
 }
 
 async fn advance(
     connection: &mut SqliteConnection,
     host: HostId,
     received: i64,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE hosts SET received = $2, last_seen_at = $3 WHERE id = $1")
         .bind(host.to_string())
         .bind(received)
-        .bind(jiff::Timestamp::now().as_millisecond())
+        .bind(now.as_millisecond())
         .execute(connection)
         .await?;
     Ok(())

@@ -39,7 +39,7 @@ impl Store {
              WHERE id = $1 AND status IN ('queued', 'running', 'paused')",
         )
         .bind(job.to_string())
-        .bind(Timestamp::now().as_millisecond())
+        .bind(self.now().as_millisecond())
         .bind(AGENT_FORGOT.code)
         .bind(AGENT_FORGOT.message)
         .bind(AGENT_FORGOT.action)
