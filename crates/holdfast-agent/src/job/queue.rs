@@ -79,13 +79,10 @@ mod tests {
 
     fn entry(number: u64, on: u128) -> Entry {
         let run = Run {
-            job_id: job(u128::from(number)),
-            operation: Operation::Backup,
-            repository_id: repository(on),
             config_version: 1,
             tag: "etc".to_owned(),
             includes: vec!["/etc".to_owned()],
-            excludes: vec![],
+            ..Run::new(job(u128::from(number)), Operation::Backup, repository(on))
         };
         Entry { order: number, run, slot: None, stage: Stage::Received, wanted: Wanted::Run }
     }

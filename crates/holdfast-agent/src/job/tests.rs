@@ -115,13 +115,10 @@ impl Bench {
 
     async fn order(&mut self, number: u128, source: &Path, config_version: i64) -> JobId {
         let run = Run {
-            job_id: JobId::from_uuid(Uuid::from_u128(number)),
-            operation: Operation::Backup,
-            repository_id: repository(),
             config_version,
             tag: "etc".to_owned(),
             includes: vec![source.to_string_lossy().into_owned()],
-            excludes: vec![],
+            ..Run::new(JobId::from_uuid(Uuid::from_u128(number)), Operation::Backup, repository())
         };
         let job = run.job_id;
         self.command(Message::CommandRun(run)).await;
@@ -271,13 +268,14 @@ async fn a_job_whose_configuration_never_comes_fails_with_a_sentence() {
 async fn a_repository_the_host_may_not_use_fails_the_job_before_anything_runs() {
     let mut bench = Bench::new(None).await;
     let run = Run {
-        job_id: JobId::from_uuid(Uuid::from_u128(1)),
-        operation: Operation::Backup,
-        repository_id: RepositoryId::from_uuid(Uuid::from_u128(666)),
         config_version: 1,
         tag: "etc".to_owned(),
         includes: vec!["/etc".to_owned()],
-        excludes: vec![],
+        ..Run::new(
+            JobId::from_uuid(Uuid::from_u128(1)),
+            Operation::Backup,
+            RepositoryId::from_uuid(Uuid::from_u128(666)),
+        )
     };
     bench.command(Message::CommandRun(run)).await;
     let (stop, runner) = bench.start(Limits::default());

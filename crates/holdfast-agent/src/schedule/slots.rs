@@ -78,13 +78,15 @@ pub fn firing(
             return None;
         };
         Some(Run {
-            job_id: JobId::of_slot_group(host, schedule.id, scheduled_at, 1, index, name),
-            operation: Operation::Backup,
-            repository_id: group.repository_id,
             config_version: settings.config_version(),
             tag: group.name.clone(),
             includes: group.includes.clone(),
             excludes: group.excludes.clone(),
+            ..Run::new(
+                JobId::of_slot_group(host, schedule.id, scheduled_at, 1, index, name),
+                Operation::Backup,
+                group.repository_id,
+            )
         })
     };
     Firing {

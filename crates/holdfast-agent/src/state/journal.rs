@@ -20,7 +20,7 @@ use super::table::{self, ACTIVE, ENDED, ENDED_NEXT, ENDED_ORDER, ORDER};
 const ENDED_MAX: u64 = 10_000;
 
 /// A job that has not ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place in the queue: first received, first run.
     pub order: u64,
@@ -76,7 +76,7 @@ pub enum Wanted {
 }
 
 /// Where a job stands, for somebody who has only its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Known {
     /// Never heard of.
     No,

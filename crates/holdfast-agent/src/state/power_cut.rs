@@ -130,13 +130,10 @@ fn job(number: u64) -> JobId {
 
 fn command(number: u64) -> Record {
     let message = Message::CommandRun(Run {
-        job_id: job(number),
-        operation: Operation::Backup,
-        repository_id: RepositoryId::from_uuid(Uuid::from_u128(9)),
         config_version: 1,
         tag: "etc".to_owned(),
         includes: vec!["/etc".to_owned(); 40],
-        excludes: vec![],
+        ..Run::new(job(number), Operation::Backup, RepositoryId::from_uuid(Uuid::from_u128(9)))
     });
     let (kind, payload) = (message.kind().to_owned(), message.encode());
     Record { seq: number, ts: Timestamp::now(), kind, payload }

@@ -71,13 +71,10 @@ fn job(number: u128) -> JobId {
 
 fn command(job_id: JobId) -> Run {
     Run {
-        job_id,
-        operation: Operation::Backup,
-        repository_id: RepositoryId::from_uuid(Uuid::from_u128(9)),
         config_version: 1,
         tag: "etc".to_owned(),
         includes: vec!["/etc".to_owned()],
-        excludes: vec![],
+        ..Run::new(job_id, Operation::Backup, RepositoryId::from_uuid(Uuid::from_u128(9)))
     }
 }
 

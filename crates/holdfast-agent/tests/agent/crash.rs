@@ -175,13 +175,14 @@ impl Story {
     /// Gives the agent an order, as the link would have. It must not be running.
     fn order(&self, number: u64) {
         let run = Run {
-            job_id: JobId::from_uuid(Uuid::from_u128(number.into())),
-            operation: Operation::Backup,
-            repository_id: RepositoryId::from_uuid(Uuid::from_u128(9)),
             config_version: 1,
             tag: "etc".to_owned(),
             includes: vec![self.bench.path("source").to_string_lossy().into_owned()],
-            excludes: vec![],
+            ..Run::new(
+                JobId::from_uuid(Uuid::from_u128(number.into())),
+                Operation::Backup,
+                RepositoryId::from_uuid(Uuid::from_u128(9)),
+            )
         };
         let message = Message::CommandRun(run);
         let (kind, payload) = (message.kind().to_owned(), message.encode());

@@ -2,13 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, RepositoryId, message::job::JobError, message::job::Operation};
+use crate::{
+    JobId, RepositoryId,
+    message::{
+        job::{JobError, Operation},
+        parameters::{Bandwidth, Parameters},
+    },
+};
 
 /// `command.run`: start this job. The field names are those of the fleet protocol; `repository_id`
 /// and `config_version` are Holdfast's.
 ///
 /// A command that comes twice is recognised by `job_id` and run once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The job, minted by the server; the key that makes a repeat harmless.
     pub job_id: JobId,
@@ -28,6 +34,51 @@ pub struct Run {
     /// restic exclude patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excludes: Vec<String>,
+    /// How to do it. Absent where the operation has nothing to choose: a plain backup of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Parameters>,
+    /// How much of the network the job may take.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_unlimited")]
+    pub bandwidth: Bandwidth,
+    /// How often a failed job is tried again.
+    #[serde(flatten)]
+    pub retry: Retry,
+}
+
+impl Run {
+    /// The command to do `operation`, with nothing said about how.
+    #[must_use]
+    pub fn new(job_id: JobId, operation: Operation, repository_id: RepositoryId) -> Self {
+        Self {
+            job_id,
+            operation,
+            repository_id,
+            config_version: 0,
+            tag: String::new(),
+            includes: Vec::new(),
+            excludes: Vec::new(),
+            parameters: None,
+            bandwidth: Bandwidth::default(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// How often, and how soon, a failed job is tried again. Only what does no harm when it is repeated
+/// ([`Operation::is_idempotent`]) ever is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How often at most, after the first try.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry_max: u32,
+    /// How long to wait before the second try, in seconds; twice as long before each later one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retry_backoff_seconds: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// `command.cancel`: end this job. An unknown id is answered with an error, never taken as "all".

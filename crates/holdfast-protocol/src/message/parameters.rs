@@ -81,6 +81,14 @@ pub struct Bandwidth {
     pub download_kib_s: Option<NonZeroU32>,
 }
 
+impl Bandwidth {
+    /// Whether there is no limit at all.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How a backup chooses among the files of its source group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,6 +198,8 @@ pub struct Restore {
 pub enum Target {
     /// Where they were.
     Original,
+    /// In a new directory below the first of the host's own restore roots.
+    RestoreRoot,
     /// Under this directory, absolute, with their whole path below it. The host's own policy has to
     /// allow it.
     Directory(String),

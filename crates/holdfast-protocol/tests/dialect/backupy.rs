@@ -354,13 +354,8 @@ fn a_source_group_is_a_job_with_its_target_and_comes_back() {
 fn our_agent_obeys_their_server_and_answers_pings_with_both_ids() {
     let mut ledger = empty_ledger();
     let run = Message::CommandRun(command::Run {
-        job_id: job(),
-        operation: Operation::Backup,
-        repository_id: ledger.repository_of("shop"),
-        config_version: 0,
         tag: text("shop"),
-        includes: Vec::new(),
-        excludes: Vec::new(),
+        ..command::Run::new(job(), Operation::Backup, ledger.repository_of("shop"))
     });
     let body = command_body(&run, &ledger, None, None).unwrap().unwrap();
     let heard = hear_server(&Envelope::of(1, TS_MS, body), &mut ledger, "db-1");
@@ -402,13 +397,8 @@ fn keys_and_upload_addresses_never_reach_debug_output() {
     };
     assert!(!format!("{upload:?}").contains("canary"));
     let run = Message::CommandRun(command::Run {
-        job_id: job(),
-        operation: Operation::Backup,
-        repository_id: ledger.repository_of("shop"),
-        config_version: 0,
         tag: text("shop"),
-        includes: Vec::new(),
-        excludes: Vec::new(),
+        ..command::Run::new(job(), Operation::Backup, ledger.repository_of("shop"))
     });
     let body = command_body(&run, &ledger, Some(upload), None).unwrap().unwrap();
     let shown = format!("{body:?}");

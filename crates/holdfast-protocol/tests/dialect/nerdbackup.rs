@@ -232,13 +232,14 @@ fn commands_go_out_only_for_open_jobs() {
 #[test]
 fn a_run_names_group_and_job_and_a_configuration_is_to_be_fetched() {
     let run = Message::CommandRun(command::Run {
-        job_id: job(),
-        operation: holdfast_protocol::message::job::Operation::Backup,
-        repository_id: RepositoryId::from_uuid(uuid::Uuid::nil()),
         config_version: 1,
         tag: "home".into(),
         includes: vec!["/home".into()],
-        excludes: Vec::new(),
+        ..command::Run::new(
+            job(),
+            holdfast_protocol::message::job::Operation::Backup,
+            RepositoryId::from_uuid(uuid::Uuid::nil()),
+        )
     });
     let frame = Command::of(&run, &empty_ledger()).unwrap().unwrap().encode();
     let data = format!(r#"{{"repo_id":"home","job_id":"{JOB}"}}"#);

@@ -118,13 +118,8 @@ fn every_golden_goes_through_every_decoder() {
 fn every_dialect_says_or_refuses_every_command() {
     let run = |operation| {
         Message::CommandRun(command::Run {
-            job_id: job(),
-            operation,
-            repository_id: ledger().repository_of("home"),
-            config_version: 0,
             tag: "home".into(),
-            includes: Vec::new(),
-            excludes: Vec::new(),
+            ..command::Run::new(job(), operation, ledger().repository_of("home"))
         })
     };
     let messages = [

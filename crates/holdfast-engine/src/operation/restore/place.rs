@@ -62,6 +62,10 @@ impl Place {
             Target::Original => {
                 return refuse("This host does not allow to restore files to where they were.");
             }
+            // The agent gives the directory a name of its own before it asks.
+            Target::RestoreRoot => {
+                return refuse("No directory below the restore root was chosen.");
+            }
             Target::Directory(directory) => host_path(directory)?,
         };
         let found = resolve(directory).or_else(|error| unusable(directory, &error))?;

@@ -256,12 +256,7 @@ fn ordered(run: &RunBackup, ledger: &mut Ledger) -> Said {
         return Said::unplaced("run_backup");
     }
     Said::Message(Message::CommandRun(command::Run {
-        job_id,
-        operation: Operation::Backup,
-        repository_id: ledger.repository_of(&run.job_id),
-        config_version: 0,
         tag: run.job_id.clone(),
-        includes: Vec::new(),
-        excludes: Vec::new(),
+        ..command::Run::new(job_id, Operation::Backup, ledger.repository_of(&run.job_id))
     }))
 }

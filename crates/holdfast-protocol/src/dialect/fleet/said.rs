@@ -243,15 +243,12 @@ fn ordered(run: CommandRun, ledger: &mut Ledger) -> Option<Said> {
     if !ledger.open_ordered(job_id, OpenJob::of_group(&*run.tag).named(&*run.job_id)) {
         return Some(Said::unplaced("command.run"));
     }
-    let sole = ledger.sole_repository();
+    let repository = ledger.sole_repository().unwrap_or_else(|| ledger.repository_of(&run.tag));
     Some(Said::Message(Message::CommandRun(command::Run {
-        job_id,
-        operation,
-        repository_id: sole.unwrap_or_else(|| ledger.repository_of(&run.tag)),
-        config_version: 0,
         tag: run.tag,
         includes: run.includes,
         excludes: run.excludes,
+        ..command::Run::new(job_id, operation, repository)
     })))
 }
 

@@ -234,13 +234,8 @@ fn started_by(start: &StartBackup, ledger: &mut Ledger) -> Said {
         return Said::unplaced("start_backup");
     }
     Said::Message(Message::CommandRun(command::Run {
-        job_id,
-        operation: Operation::Backup,
-        repository_id: ledger.repository_of(&start.repo_id),
-        config_version: 0,
         tag: start.repo_id.clone(),
-        includes: Vec::new(),
-        excludes: Vec::new(),
+        ..command::Run::new(job_id, Operation::Backup, ledger.repository_of(&start.repo_id))
     }))
 }
 

@@ -43,13 +43,15 @@ impl Store {
         let found = found.ok_or_else(|| group::not_found(group))?;
         let version = config_version(&mut tx, host).await.map_err(Error::database(PHASE))?;
         let run = command::Run {
-            job_id: JobId::from_uuid(Uuid::now_v7()),
-            operation: Operation::Backup,
-            repository_id: found.repository_id,
             config_version: version,
             tag: found.name,
             includes: found.includes,
             excludes: found.excludes,
+            ..command::Run::new(
+                JobId::from_uuid(Uuid::now_v7()),
+                Operation::Backup,
+                found.repository_id,
+            )
         };
         order(&mut tx, actor, host, &run).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
