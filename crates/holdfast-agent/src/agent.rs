@@ -62,6 +62,11 @@ impl Advice for RunError {
             Self::Directory(error) => error.advice(),
             Self::Link(_) => "enrol this agent again with --force".to_owned(),
             Self::Restic(error) => error.action().to_owned(),
+            Self::State(OpenError::Key(_)) => {
+                "check the file's owner and permissions; a key that is lost may be removed, the \
+                 server sends the configuration again"
+                    .to_owned()
+            }
             Self::State(_) | Self::StateLost(_) => {
                 "check the disk's free space and health and the data directory's permissions, \
                  then start the agent again"

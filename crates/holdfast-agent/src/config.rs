@@ -5,6 +5,7 @@
 //!   agent.json      which server, which host
 //!   token           0600; the agent token
 //!   state.redb      0600; everything the agent must not forget
+//!   key             0600; opens the secrets in state.redb
 //!   status.json     what the running agent last said about itself
 //!   lock            held by the one process that works here
 //!   cache/          restic's cache

@@ -31,6 +31,7 @@ pub mod error;
 pub mod facts;
 pub mod job;
 pub mod schedule;
+mod seal;
 pub mod state;
 
 pub use agent::{RunError, RunOptions, run};

@@ -38,7 +38,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::error::chain;
+use crate::{error::chain, seal::Sealer};
 use database::Database;
 pub use database::OpenError;
 pub use journal::{Entry, Slot, Stage, Wanted};
@@ -53,6 +53,7 @@ pub const OUTBOX_RESET: &str = "outbox.reset";
 /// The agent's durable memory.
 pub struct State {
     database: Database,
+    sealer: Sealer,
     incarnation: Incarnation,
     settings: watch::Sender<Arc<Settings>>,
     outbox_grew: Notify,
@@ -77,20 +78,23 @@ impl State {
     }
 
     fn open_whole(path: &Path) -> Result<Self, OpenError> {
-        Self::on(Database::open(path)?).map_err(|source| OpenError::Damaged {
+        let sealer = Sealer::beside(path).map_err(OpenError::Key)?;
+        Self::on(Database::open(path)?, sealer).map_err(|source| OpenError::Damaged {
             path: path.to_owned(),
             source: redb::Error::Corrupted(chain(&source)),
         })
     }
 
-    fn on(database: Database) -> Result<Self, StoreError> {
+    fn on(database: Database, sealer: Sealer) -> Result<Self, StoreError> {
         let incarnation = database.read_now("reading the incarnation", |txn| {
             Ok(txn.open_table(TEXTS)?.get(INCARNATION)?.map(|row| row.value().to_owned()))
         })?;
-        let settings = database.read_now("reading the settings", settings::load)?;
+        let settings =
+            database.read_now("reading the settings", |txn| settings::load(txn, &sealer))?;
         let incarnation = incarnation.and_then(|text| text.parse().ok());
         Ok(Self {
             database,
+            sealer,
             incarnation: incarnation.unwrap_or_else(mint),
             settings: watch::Sender::new(Arc::new(settings)),
             outbox_grew: Notify::new(),
@@ -362,8 +366,9 @@ impl State {
                 return Ok(());
             }
         };
-        let stored = change.clone();
-        self.write("storing the settings", move |txn| settings::store(txn, &stored)).await?;
+        let (stored, sealer) = (change.clone(), self.sealer.clone());
+        let store = move |txn: &WriteTransaction| settings::store(txn, &stored, &sealer);
+        self.write("storing the settings", store).await?;
         let updated = Settings::clone(&current).with(change);
         self.settings.send_replace(Arc::new(updated));
         self.outbox_grew.notify_one();

@@ -25,6 +25,7 @@ use redb::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::table;
+use crate::seal::KeyError;
 
 /// The database's page cache. An agent's file is a few hundred KiB; redb's own default is 1 GiB.
 const CACHE_SIZE: usize = 1024 * 1024;
@@ -54,6 +55,9 @@ pub enum OpenError {
         /// What the database or the disk said.
         source: redb::Error,
     },
+    /// The key that opens the secrets in it cannot be had.
+    #[error(transparent)]
+    Key(KeyError),
 }
 
 /// The open state file.

@@ -121,7 +121,8 @@ impl Random {
 }
 
 fn open(disk: &Disk) -> State {
-    State::on(Database::on(disk.clone()).expect("the file opens after a cut")).unwrap()
+    let database = Database::on(disk.clone()).expect("the file opens after a cut");
+    State::on(database, Sealer::for_a_test()).unwrap()
 }
 
 fn job(number: u64) -> JobId {

@@ -3,7 +3,7 @@
 
 use holdfast_protocol::{
     DecodeError, Message, Payload,
-    message::config::{self, Update},
+    message::config::{self, Secret, Update},
     message::schedule::{self, Set},
 };
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use super::{
     outbox,
     table::{self, CONFIG, SCHEDULES, TEXTS},
 };
+use crate::seal::Sealer;
 
 /// The configuration and the schedules in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,13 +89,18 @@ pub(super) enum Change {
     Schedules(Set),
 }
 
-/// Stores `change` and the record that says so.
-pub(super) fn store(txn: &WriteTransaction, change: &Change) -> Result<(), redb::Error> {
+/// Stores `change` and the record that says so. A configuration holds credentials, so it is sealed.
+pub(super) fn store(
+    txn: &WriteTransaction,
+    change: &Change,
+    sealer: &Sealer,
+) -> Result<(), redb::Error> {
     let applied_at = Timestamp::now();
     let (name, row, reply) = match change {
         Change::Config(update) => {
             let applied = config::Applied { version: update.version, applied_at };
-            (CONFIG, table::to_json(update), Message::ConfigApplied(applied))
+            let row = sealer.seal(CONFIG, &table::to_json(update));
+            (CONFIG, row, Message::ConfigApplied(applied))
         }
         Change::Schedules(set) => {
             let ack = schedule::Ack { version: set.version, applied_at };
@@ -107,11 +113,26 @@ pub(super) fn store(txn: &WriteTransaction, change: &Change) -> Result<(), redb:
 }
 
 /// What is stored.
-pub(super) fn load(txn: &ReadTransaction) -> Result<Settings, redb::Error> {
+pub(super) fn load(txn: &ReadTransaction, sealer: &Sealer) -> Result<Settings, redb::Error> {
     let texts = txn.open_table(TEXTS)?;
-    let config = texts.get(CONFIG)?.map(|row| table::from_json(row.value())).transpose()?;
+    let config = texts.get(CONFIG)?.and_then(|row| open(row.value(), sealer));
+    let config = config.map(|text| table::from_json(text.expose())).transpose()?;
     let schedules = texts.get(SCHEDULES)?.map(|row| table::from_json(row.value())).transpose()?;
     Ok(Settings { config, schedules })
+}
+
+/// The stored configuration. One that does not open is as good as none: the key is another one, and
+/// the server sends the configuration again as soon as it hears that there is none.
+fn open(row: &str, sealer: &Sealer) -> Option<Secret> {
+    let opened = sealer.unseal(CONFIG, row);
+    if let Err(error) = &opened {
+        tracing::error!(
+            %error,
+            "the stored configuration is lost; nothing is backed up until the server has sent it \
+             again",
+        );
+    }
+    opened.ok()
 }
 
 /// Forgets both.

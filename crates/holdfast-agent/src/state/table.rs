@@ -45,7 +45,7 @@ pub(super) const LISTING_NEXT: &str = "listing_next";
 pub(super) const IGNORED: &str = "ignored";
 /// Which life of the outbox this file is.
 pub(super) const INCARNATION: &str = "incarnation";
-/// The newest `config.update`.
+/// The newest `config.update`, sealed.
 pub(super) const CONFIG: &str = "config";
 /// The newest `schedule.set`.
 pub(super) const SCHEDULES: &str = "schedules";

@@ -481,3 +481,28 @@ async fn damage_is_set_aside_and_told_in_the_first_record() {
     let kept = names.flatten().any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
     assert!(kept, "the damaged file stays for a person to look at");
 }
+
+#[tokio::test]
+async fn no_credential_of_the_configuration_is_readable_in_the_files() {
+    let mut bench = Bench::new();
+    bench.state().receive(state_message(&config_update(3))).await.unwrap();
+    bench.reopen();
+    let config = bench.state().settings().borrow().config.clone().unwrap();
+    assert_eq!(config.repositories[0].password.expose(), "canary");
+    let file = fs::read(bench.path()).unwrap();
+    assert!(!file.windows(6).any(|window| window == b"canary"));
+}
+
+#[tokio::test]
+async fn a_lost_key_costs_the_configuration_and_nothing_else() {
+    let mut bench = Bench::new();
+    bench.state().receive(state_message(&config_update(3))).await.unwrap();
+    bench.apply(vec![run_record(1, 1)]).await;
+    fs::remove_file(bench.dir.path().join("key")).unwrap();
+    bench.reopen();
+    assert_eq!(bench.state().settings().borrow().config, None);
+    assert_eq!(bench.state().active_jobs().await.unwrap().len(), 1);
+    // The server sends the same version again, and that is now news.
+    bench.state().receive(state_message(&config_update(3))).await.unwrap();
+    assert_eq!(bench.state().settings().borrow().config_version(), 3);
+}
