@@ -151,6 +151,7 @@ fn hello() -> Hello {
         protocol_version: holdfast_protocol::PROTOCOL_VERSION,
         incarnation: seed::incarnation(0),
         boot: 1,
+        instance: None,
         epoch: 0,
         received: 0,
         oldest: 1,

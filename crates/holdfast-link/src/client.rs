@@ -14,9 +14,10 @@ use std::{
 pub(crate) use asked::{AnyCredentials, AnyDial, AnyHost};
 pub use asked::{Credentials, CredentialsError, Host};
 pub use config::{ClientConfig, ConfigError};
-use holdfast_protocol::{Class, Incarnation, Payload, Seq, SessionId};
+use holdfast_protocol::{Class, Incarnation, Instance, Payload, Seq, SessionId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::{attempt::Attempt, retry::Retry};
 use crate::{
@@ -33,6 +34,10 @@ use crate::{
 const STATES_MAX: usize = 256;
 
 /// Which life of the outbox this is.
+///
+/// Every [`Client`] also shows an id of its own that it makes up when it is made, so that a server
+/// can tell two copies of one machine from one that redials. So make one client per start of the
+/// process, and count each start in `boot`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// Minted when the outbox was created.
@@ -83,6 +88,7 @@ struct Shared<S> {
     /// The server's URL for people.
     server: String,
     identity: Identity,
+    instance: Instance,
     store: Arc<S>,
     credentials: Box<dyn AnyCredentials>,
     host: Box<dyn AnyHost>,
@@ -132,6 +138,7 @@ impl<S: Store> Client<S> {
             server: dial::shown(&config.server),
             config,
             identity,
+            instance: Instance::from_uuid(Uuid::new_v4()),
             store,
             credentials: Box::new(credentials),
             host: Box::new(host),

@@ -71,6 +71,7 @@
 //! let introduction = Introduction {
 //!     incarnation,
 //!     boot: 1,
+//!     instance: "7d0ab5f2-7c3e-4d0a-9a51-3f6f0c1d2e4b".parse()?,
 //!     epoch: 0,
 //!     capabilities: vec![],
 //!     facts: Facts::default(),

@@ -90,6 +90,12 @@ id!(
     /// tells them apart by it.
     Incarnation, "incarnation"
 );
+id!(
+    /// One running process of an agent; minted when it starts, kept in memory only.
+    ///
+    /// Two copies of a machine share everything that is on disk. This is what they do not share.
+    Instance, "instance"
+);
 
 impl JobId {
     /// The id of a scheduled run: the same for the same slot on both sides, whoever asks.

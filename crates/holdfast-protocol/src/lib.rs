@@ -18,7 +18,9 @@ mod id;
 pub mod message;
 
 pub use envelope::{Envelope, EnvelopeError, Payload, Seq};
-pub use id::{HostId, Incarnation, JobId, ParseIdError, RepositoryId, ScheduleId, SessionId};
+pub use id::{
+    HostId, Incarnation, Instance, JobId, ParseIdError, RepositoryId, ScheduleId, SessionId,
+};
 pub use message::{Class, DecodeError, Message};
 
 /// The version of the native protocol this build speaks, sent as `protocol_version` in the hello.

@@ -29,11 +29,13 @@ pub enum Plant {
     PositionFirst,
     /// Lost connections are dialled again at once.
     NoBackoff,
+    /// A copy of a machine is let in by the numbers on its disk alone.
+    CopyLetIn,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ForgetAtSend,
         Self::SeqRestarts,
         Self::NoFencing,
@@ -46,6 +48,7 @@ impl Plant {
         Self::ResultApart,
         Self::PositionFirst,
         Self::NoBackoff,
+        Self::CopyLetIn,
     ];
 
     /// The word on the command line.
@@ -64,6 +67,7 @@ impl Plant {
             Self::ResultApart => "result-apart",
             Self::PositionFirst => "position-first",
             Self::NoBackoff => "no-backoff",
+            Self::CopyLetIn => "copy-let-in",
         }
     }
 }

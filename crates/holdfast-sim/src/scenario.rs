@@ -87,6 +87,8 @@ pub enum Fault {
     DropsAtOnce(Duration),
     /// For a while everything to and from this agent is late.
     Late(usize, Duration),
+    /// The agent's machine was copied while it was off; the copy starts, too, and says hello.
+    Clone(usize),
 }
 
 impl Fault {
@@ -109,6 +111,7 @@ impl Fault {
             Self::Unreachable(..) => "server unreachable",
             Self::DropsAtOnce(_) => "server drops at once",
             Self::Late(..) => "network late",
+            Self::Clone(_) => "machine copied",
         }
     }
 }
@@ -206,8 +209,21 @@ fn draw_faults(scenario: &Scenario, rng: &mut ChaCha8Rng) -> Vec<(Moment, Fault)
     if scenario.mode == Mode::Liveness && scenario.core < scenario.agents {
         faults.extend(draw_endless_misery(scenario, rng));
     }
+    faults.extend(draw_copies(scenario.agents, rng));
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// In some worlds somebody copies machines, and each copy dials a few times. Drawn after everything
+/// else, so that older seeds still mean what they meant.
+fn draw_copies(agents: usize, rng: &mut ChaCha8Rng) -> Vec<(Moment, Fault)> {
+    if !rng.random_bool(0.3) {
+        return Vec::new();
+    }
+    let copied = Fault::Clone(rng.random_range(0..agents));
+    let within = WORKLOAD.as_millis() as u64;
+    let at = |ms| Moment::ORIGIN + Duration::from_millis(ms);
+    (0..rng.random_range(1..=5)).map(|_| (at(rng.random_range(0..within)), copied)).collect()
 }
 
 /// What the agents outside the core go on suffering after the core has healed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_link::{Moment, Positions, Record};
-use holdfast_protocol::{Payload, Seq};
+use holdfast_protocol::{Instance, Payload, Seq};
 
 use crate::{
     body::{Body, CommandId, RecordId},
@@ -33,6 +33,8 @@ pub(crate) struct ServerState {
 pub(crate) struct Mirror {
     pub(crate) epoch: u64,
     pub(crate) boot: u64,
+    /// The process that was let in with `boot`.
+    pub(crate) instance: Option<Instance>,
     pub(crate) outbox: BTreeMap<Seq, Record>,
     pub(crate) next: Seq,
     pub(crate) received: Seq,
@@ -47,7 +49,7 @@ pub(crate) struct Mirror {
 /// One transaction of the server.
 #[derive(Debug, Clone)]
 pub(crate) enum ServerChange {
-    Admit { agent: usize, boot: u64 },
+    Admit { agent: usize, boot: u64, instance: Option<Instance>, rules: Rules },
     Apply { agent: usize, epoch: u64, records: Vec<Record>, rules: Rules },
     Command { agent: usize, command: CommandId, id: RecordId },
     Configure { agent: usize },
@@ -58,6 +60,7 @@ pub(crate) enum ServerChange {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) fenced: bool,
+    pub(crate) tells_copies: bool,
 }
 
 /// Whether a transaction found its place.
@@ -70,6 +73,8 @@ pub(crate) enum Verdict {
     Fenced,
     /// A process start that is older than one already seen.
     StaleBoot,
+    /// Another process with the same start: one of the two is a copy.
+    Cloned,
 }
 
 impl Mirror {
@@ -77,6 +82,7 @@ impl Mirror {
         Self {
             epoch: 0,
             boot: 0,
+            instance: None,
             outbox: BTreeMap::new(),
             next: 1,
             received: 0,
@@ -92,6 +98,20 @@ impl Mirror {
             oldest: self.outbox.keys().next().copied().unwrap_or(self.next),
             next: self.next,
         }
+    }
+
+    fn admit(&mut self, boot: u64, instance: Option<Instance>, rules: Rules) -> Verdict {
+        if boot < self.boot {
+            return Verdict::StaleBoot;
+        }
+        let known = self.instance.filter(|_| boot == self.boot);
+        if rules.tells_copies && known.is_some() && known != instance {
+            return Verdict::Cloned;
+        }
+        self.boot = boot;
+        self.instance = instance;
+        self.epoch += 1;
+        Verdict::Admitted(self.epoch)
     }
 
     fn command(&mut self, command: CommandId, id: RecordId) {
@@ -130,14 +150,8 @@ impl State for ServerState {
 
     fn apply(&mut self, change: &ServerChange) -> Verdict {
         match change {
-            ServerChange::Admit { agent, boot } => {
-                let mirror = &mut self.agents[*agent];
-                if *boot < mirror.boot {
-                    return Verdict::StaleBoot;
-                }
-                mirror.boot = *boot;
-                mirror.epoch += 1;
-                return Verdict::Admitted(mirror.epoch);
+            ServerChange::Admit { agent, boot, instance, rules } => {
+                return self.agents[*agent].admit(*boot, *instance, *rules);
             }
             ServerChange::Apply { agent, epoch, records, rules } => {
                 let mirror = &mut self.agents[*agent];

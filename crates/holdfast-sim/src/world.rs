@@ -70,9 +70,17 @@ pub(crate) struct End {
     pub(crate) agent: usize,
     /// Server: the epoch this session was admitted with.
     epoch: u64,
+    /// The agent is a copy of the machine.
+    copy: bool,
     tick_at: Option<Moment>,
     /// For the planted bug `no-gap-check`: the last position handed to the session.
     last_seq: Option<Seq>,
+}
+
+impl End {
+    fn new(session: Session, agent: usize, copy: bool) -> Self {
+        Self { session, agent, epoch: 0, copy, tick_at: None, last_seq: None }
+    }
 }
 
 /// Something that will happen.

@@ -142,6 +142,7 @@ impl<S: Store> Shared<S> {
         Introduction {
             incarnation: self.identity.incarnation,
             boot: self.identity.boot,
+            instance: self.instance,
             epoch,
             capabilities: self.host.capabilities(),
             facts: self.host.facts(),

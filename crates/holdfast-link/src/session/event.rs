@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_protocol::{
-    Envelope, FRAME_SIZE_MAX, Incarnation, Payload, Seq, SessionId,
+    Envelope, FRAME_SIZE_MAX, Incarnation, Instance, Payload, Seq, SessionId,
     message::link::{Facts, Refusal, Reject},
 };
 use jiff::Timestamp;
@@ -112,6 +112,8 @@ pub struct Introduction {
     pub incarnation: Incarnation,
     /// Process starts of this incarnation.
     pub boot: u64,
+    /// This process: the same for all its sessions, another one after every start.
+    pub instance: Instance,
     /// The epoch of the last welcome; 0 for none.
     pub epoch: u64,
     /// Names of optional abilities.

@@ -20,6 +20,7 @@ impl Session {
             protocol_version: PROTOCOL_VERSION,
             incarnation: introduction.incarnation,
             boot: introduction.boot,
+            instance: Some(introduction.instance),
             epoch: introduction.epoch,
             received: self.positions.received,
             oldest: self.positions.oldest,

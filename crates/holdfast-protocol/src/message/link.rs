@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Incarnation, Seq, SessionId};
+use crate::{Incarnation, Instance, Seq, SessionId};
 
 /// Kind of [`Hello`].
 pub const HELLO: &str = "hello";
@@ -33,6 +33,10 @@ pub struct Hello {
     pub incarnation: Incarnation,
     /// Process starts of this incarnation, from 1. A lower one than the server has seen is a copy.
     pub boot: u64,
+    /// Which process this is. Two that show the same `boot` and differ here are copies of one
+    /// machine. Agents before this field was made send none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Instance>,
     /// The epoch of the last welcome this agent took; 0 for none.
     #[serde(default)]
     pub epoch: u64,
@@ -101,7 +105,8 @@ pub struct Welcome {
 /// The server's no to a hello; the connection closes after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
-    /// Stable, snake_case: `unknown_incarnation`, `stale_boot`, `unsupported_version`, `busy`, …
+    /// Stable, snake_case: `unknown_incarnation`, `stale_boot`, `cloned_identity`,
+    /// `unsupported_version`, `busy`, …
     pub code: String,
     /// One sentence for people.
     pub message: String,

@@ -148,6 +148,12 @@ fn refused(refusal: Refusal) -> Reject {
              copy. Stop one of the two, and enrol it as a host of its own."
                 .to_owned(),
         ),
+        Refusal::Cloned => fatal(
+            "cloned_identity",
+            "A copy of this machine has already connected under the same name. Stop one of the \
+             two, and enrol it as a host of its own."
+                .to_owned(),
+        ),
     }
 }
 

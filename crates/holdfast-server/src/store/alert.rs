@@ -225,6 +225,7 @@ impl Store {
             Refusal::NotEnrolled => return Ok(()),
             Refusal::UnknownIncarnation => "unknown_incarnation",
             Refusal::StaleBoot => "stale_boot",
+            Refusal::Cloned => "cloned_identity",
         };
         let mut tx = self.begin(PHASE).await?;
         sqlx::query("UPDATE hosts SET refused_code = $2, refused_at = $3 WHERE id = $1")

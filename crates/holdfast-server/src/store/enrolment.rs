@@ -245,7 +245,7 @@ async fn write_identity(
         "UPDATE hosts SET
              boot = CASE WHEN incarnation = $2 THEN boot ELSE 0 END,
              received = CASE WHEN incarnation = $2 THEN received ELSE 0 END,
-             incarnation = $2, enrolled_at = $3, epoch = epoch + 1,
+             incarnation = $2, instance = NULL, enrolled_at = $3, epoch = epoch + 1,
              hostname = $4, os = $5, arch = $6, agent_version = $7
          WHERE id = $1",
     )

@@ -15,6 +15,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (3, "evaluations", include_str!("../../migrations/0003_evaluations.sql")),
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
     (5, "channels", include_str!("../../migrations/0005_channels.sql")),
+    (6, "instances", include_str!("../../migrations/0006_instances.sql")),
 ];
 
 /// Brings the database up to date.

@@ -1,7 +1,7 @@
 //! Opening and closing a session: the one place where an epoch is handed out.
 
 use holdfast_protocol::{
-    HostId, Incarnation, Message,
+    HostId, Incarnation, Instance, Message,
     message::{config, link::Hello, schedule},
 };
 use jiff::Timestamp;
@@ -34,6 +34,9 @@ pub enum Refusal {
     /// A newer start of the same outbox has been here: this one is a copy.
     #[error("a newer start of this agent has already connected")]
     StaleBoot,
+    /// Another process with the same number of starts has been here: one of the two is a copy.
+    #[error("a copy of this agent has already connected")]
+    Cloned,
 }
 
 impl Store {
@@ -50,12 +53,13 @@ impl Store {
         const PHASE: &str = "opening a session";
         let mut tx = self.begin(PHASE).await?;
         let now = self.now();
-        let row =
-            sqlx::query("SELECT incarnation, boot FROM hosts WHERE id = $1 AND removed_at IS NULL")
-                .bind(host.to_string())
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(Error::database(PHASE))?;
+        let row = sqlx::query(
+            "SELECT incarnation, boot, instance FROM hosts WHERE id = $1 AND removed_at IS NULL",
+        )
+        .bind(host.to_string())
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
         if let Err(refusal) = check(row.as_ref(), hello).map_err(Error::database(PHASE))? {
             return Ok(Err(refusal));
         }
@@ -100,10 +104,16 @@ impl Store {
 fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, sqlx::Error> {
     let Some(row) = row else { return Ok(Err(Refusal::NotEnrolled)) };
     let known: Option<Incarnation> = row.parsed_opt("incarnation")?;
+    let (boot, instance) = (row.count("boot")?, row.parsed_opt::<Instance>("instance")?);
     Ok(match known {
         None => Err(Refusal::NotEnrolled),
         Some(known) if known != hello.incarnation => Err(Refusal::UnknownIncarnation),
-        Some(_) if hello.boot < row.count("boot")? => Err(Refusal::StaleBoot),
+        Some(_) if hello.boot < boot => Err(Refusal::StaleBoot),
+        // A start is counted on disk before its first hello, so no machine shows one number as two
+        // processes. Which of the two is the copy, nobody here can know: the first one stays.
+        Some(_) if hello.boot == boot && instance.is_some() && instance != hello.instance => {
+            Err(Refusal::Cloned)
+        }
         Some(_) => Ok(()),
     })
 }
@@ -140,7 +150,8 @@ async fn take_epoch(
         "UPDATE hosts SET
              epoch = CASE WHEN epoch > $2 THEN epoch ELSE $2 END + 1,
              boot = $3, sessions = sessions + 1, last_seen_at = $4, agent_version = $5,
-             restic_version = $6, hostname = $7, os = $8, arch = $9, time_zone = $10
+             restic_version = $6, hostname = $7, os = $8, arch = $9, time_zone = $10,
+             instance = $11
          WHERE id = $1 RETURNING epoch, config_version",
     )
     .bind(host.to_string())
@@ -153,6 +164,7 @@ async fn take_epoch(
     .bind(bounded(&hello.facts.os))
     .bind(bounded(&hello.facts.arch))
     .bind(bounded(&hello.facts.time_zone))
+    .bind(hello.instance.map(|instance| instance.to_string()))
     .fetch_one(connection)
     .await?;
     Ok(Opened { epoch: row.count("epoch")?, config_version: row.int("config_version")? })

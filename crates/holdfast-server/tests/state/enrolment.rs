@@ -1,8 +1,12 @@
 //! Who may speak for a host: enrolment, copies, restored servers, removal.
 
 use holdfast_link::Store as _;
-use holdfast_protocol::message::{command, job::Status};
+use holdfast_protocol::{
+    Instance,
+    message::{command, job::Status, link::Hello},
+};
 use holdfast_server::store::{Error, HostStore, Refusal};
+use uuid::Uuid;
 
 use crate::fleet::{self, Fleet, finished, record, started};
 
@@ -84,6 +88,43 @@ async fn a_hello_of_a_copy_is_refused() {
     assert_eq!(stale.unwrap_err(), Refusal::StaleBoot);
     let second = store.open_session(host.id, &fleet::hello(&host, 5)).await.unwrap().unwrap();
     assert!(second.epoch > first.epoch);
+}
+
+#[tokio::test]
+async fn of_two_processes_with_the_same_number_of_starts_the_second_is_refused() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let hello = |boot, instance: u128| Hello {
+        instance: (instance > 0).then(|| Instance::from_uuid(Uuid::from_u128(instance))),
+        ..fleet::hello(&host, boot)
+    };
+    let admit = async |boot, instance| {
+        let answer = fleet.store.open_session(host.id, &hello(boot, instance)).await.unwrap();
+        answer.map(drop)
+    };
+    // An agent from before the field, and the same one after its upgrade: a start lies in between.
+    assert_eq!(admit(4, 0).await, Ok(()));
+    assert_eq!(admit(4, 0).await, Ok(()));
+    assert_eq!(admit(5, 1).await, Ok(()));
+    assert_eq!(admit(5, 1).await, Ok(()), "it dials again");
+    assert_eq!(admit(5, 2).await, Err(Refusal::Cloned));
+    assert_eq!(admit(5, 0).await, Err(Refusal::Cloned));
+    assert_eq!(admit(5, 1).await, Ok(()), "who was let in first stays");
+    assert_eq!(admit(6, 3).await, Ok(()), "a start is no copy");
+    assert_eq!(admit(5, 1).await, Err(Refusal::StaleBoot));
+}
+
+#[tokio::test]
+async fn a_host_from_before_instances_were_noted_takes_the_first_one_that_comes() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let old = fleet.store.open_session(host.id, &fleet::hello(&host, 5)).await.unwrap();
+    old.unwrap();
+    let instance = Some(Instance::from_uuid(Uuid::from_u128(1)));
+    let hello = Hello { instance, ..fleet::hello(&host, 5) };
+    fleet.store.open_session(host.id, &hello).await.unwrap().unwrap();
+    let copy = fleet.store.open_session(host.id, &fleet::hello(&host, 5)).await.unwrap();
+    assert_eq!(copy.unwrap_err(), Refusal::Cloned);
 }
 
 #[tokio::test]

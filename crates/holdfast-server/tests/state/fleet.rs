@@ -134,6 +134,7 @@ pub(crate) fn hello(host: &TestHost, boot: u64) -> Hello {
         protocol_version: PROTOCOL_VERSION,
         incarnation: host.incarnation,
         boot,
+        instance: None,
         epoch: 0,
         received: 0,
         oldest: 1,

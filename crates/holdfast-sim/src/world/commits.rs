@@ -143,6 +143,7 @@ impl World {
     fn committed_on_server(&mut self, purpose: Purpose, verdict: Verdict) {
         match (purpose, verdict) {
             (Purpose::Admit(conn), Verdict::Admitted(epoch)) => self.admitted(conn, epoch),
+            (Purpose::Admit(conn), Verdict::Cloned) => self.refuse(conn, "cloned_identity", true),
             (Purpose::Admit(conn), _) => self.refuse(conn, "stale_boot", true),
             (Purpose::Apply(conn, side), Verdict::Fenced) => {
                 let error = StoreError::new("applying", "a newer session has taken over");

@@ -10,7 +10,7 @@ use holdfast_link::{
     },
 };
 use holdfast_protocol::{
-    Class, Payload, SessionId,
+    Class, Instance, Payload, SessionId,
     message::link::{Facts, Hello, Reject},
 };
 use jiff::Timestamp;
@@ -82,10 +82,18 @@ impl World {
             self.network.forget(conn);
             return self.redial(index, Duration::ZERO, None);
         }
-        let state = agent.disk.durable();
+        let instance = Instance::from_uuid(Uuid::from_u128(u128::from(life)));
+        self.open_ends(conn, index, instance, false);
+    }
+
+    /// Opens both ends of a connection. A copy of the machine says what is on the agent's disk, but
+    /// is another process.
+    pub(super) fn open_ends(&mut self, conn: ConnId, agent: usize, instance: Instance, copy: bool) {
+        let state = self.agents[agent].disk.durable();
         let introduction = Introduction {
-            incarnation: agent.incarnation,
+            incarnation: self.agents[agent].incarnation,
             boot: state.boot,
+            instance,
             epoch: state.epoch,
             capabilities: Vec::new(),
             facts: Facts::default(),
@@ -93,13 +101,12 @@ impl World {
         let positions = state.positions();
         let (ours, theirs) = (self.config(), self.config());
         let session = Session::agent(ours, positions, introduction, self.now);
-        self.open_end(conn, Side::Agent, index, session);
+        self.open_end(conn, Side::Agent, End::new(session, agent, copy));
         let session = Session::server(theirs, self.now);
-        self.open_end(conn, Side::Server, index, session);
+        self.open_end(conn, Side::Server, End::new(session, agent, copy));
     }
 
-    fn open_end(&mut self, conn: ConnId, side: Side, agent: usize, session: Session) {
-        let end = End { session, agent, epoch: 0, tick_at: None, last_seq: None };
+    fn open_end(&mut self, conn: ConnId, side: Side, end: End) {
         self.ends.insert((conn, side), end);
         self.feed(conn, side, Event::Tick);
     }
@@ -202,6 +209,9 @@ impl World {
     }
 
     fn perform(&mut self, conn: ConnId, side: Side, end: &mut End, action: Action) {
+        if end.copy && side == Side::Agent {
+            return self.perform_copy(conn, end, action);
+        }
         match action {
             Action::Admit(hello) => self.admit(conn, end.agent, &hello),
             // Nobody asks anything in this world; requests are not among the promises it checks.
@@ -230,13 +240,26 @@ impl World {
         }
     }
 
+    /// I9: a copy has nothing to do here but to greet and to be told no.
+    fn perform_copy(&mut self, conn: ConnId, end: &mut End, action: Action) {
+        match action {
+            Action::Send(frame) => self.send(conn, Side::Agent, end, frame),
+            Action::Close { code, .. } => self.close(conn, Side::Agent, end.agent, Some(code)),
+            Action::Opened(_) => {
+                self.violate("I9", format!("a copy of agent {} was let in", end.agent));
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn tell_soon(&mut self, conn: ConnId, side: Side, event: Event) {
         let answer = Box::new(Answer::Event(event));
         self.after(Duration::ZERO, Happening::Answer(conn, side, answer));
     }
 
     fn admit(&mut self, conn: ConnId, agent: usize, hello: &Hello) {
-        let change = ServerChange::Admit { agent, boot: hello.boot };
+        let (boot, instance, rules) = (hello.boot, hello.instance, self.rules());
+        let change = ServerChange::Admit { agent, boot, instance, rules };
         self.submit_server(change, Purpose::Admit(conn));
     }
 
@@ -288,14 +311,20 @@ impl World {
                 self.submit_agent(end.agent, AgentChange::Apply(records), purpose);
             }
             Side::Server => {
-                let rules = Rules { fenced: self.scenario.plant != Some(Plant::NoFencing) };
-                let (agent, epoch) = (end.agent, end.epoch);
+                let (agent, epoch, rules) = (end.agent, end.epoch, self.rules());
                 let change = ServerChange::Apply { agent, epoch, records, rules };
                 self.submit_server(change, purpose);
             }
         }
         if hasty {
             self.tell_soon(conn, side, Event::Applied);
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            fenced: self.scenario.plant != Some(Plant::NoFencing),
+            tells_copies: self.scenario.plant != Some(Plant::CopyLetIn),
         }
     }
 

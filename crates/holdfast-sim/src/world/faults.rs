@@ -6,8 +6,9 @@ use holdfast_link::{
     Moment,
     session::{CloseReason, Event, Notice},
 };
-use holdfast_protocol::Envelope;
+use holdfast_protocol::{Envelope, Instance};
 use rand::Rng;
+use uuid::Uuid;
 
 use super::{Happening, Purpose, Wire, World};
 use crate::{
@@ -33,6 +34,7 @@ impl World {
                 let kept = self.rng.random_range(0..=pending);
                 self.kill(place, pause, kept, false);
             }
+            Fault::Clone(agent) => self.clone_machine(agent),
             Fault::Cut(agent) => self.cut(agent),
             Fault::DiskRefuses(Place::Agent(agent)) => self.agents[agent].refuse_next = true,
             Fault::DiskRefuses(Place::Server) => self.server.refuse_next = true,
@@ -168,6 +170,19 @@ impl World {
             if let Some(at) = self.network.shut(conn, side, self.now, delay) {
                 self.at(at, Happening::Arrive(conn, side.other(), Wire::Closed { code: None }));
             }
+        }
+    }
+
+    /// The copy raises the number of starts just as the machine itself did. It comes second: who
+    /// came first is the agent, as far as anybody can know.
+    fn clone_machine(&mut self, agent: usize) {
+        let Some(conn) = self.agents[agent].conn else { return };
+        let end = self.ends.get(&(conn, Side::Agent));
+        if self.server.up && end.is_some_and(|end| end.session.is_live()) {
+            self.history.count("copy said hello");
+            let copy = self.network.open(agent);
+            let instance = Instance::from_uuid(Uuid::from_u128(self.rng.random()));
+            self.open_ends(copy, agent, instance, true);
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 
 use holdfast_protocol::{
-    Class, Envelope, Incarnation, Payload, Seq, SessionId,
+    Class, Envelope, Incarnation, Instance, Payload, Seq, SessionId,
     message::link::{Facts, Hello},
 };
 use jiff::Timestamp;
@@ -367,6 +367,7 @@ fn introduction() -> Introduction {
     Introduction {
         incarnation: Incarnation::from_uuid(Uuid::from_u128(7)),
         boot: 1,
+        instance: Instance::from_uuid(Uuid::from_u128(8)),
         epoch: 0,
         capabilities: Vec::new(),
         facts: Facts { hostname: "box".to_owned(), ..Facts::default() },
