@@ -23,13 +23,16 @@ mod jobs;
 mod layers;
 mod live;
 mod location;
+mod me;
 mod overview;
 pub(crate) mod problem;
 mod repositories;
 mod schedules;
+mod setup;
 mod sign_in;
 mod silences;
 mod snapshots;
+mod users;
 mod validate;
 
 use axum::{
@@ -47,7 +50,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     alert::wire::Wire,
     auth::{
-        Access, Role,
+        Access, Identity, Role,
         guard::{Guard, Table, guard},
     },
     embed,
@@ -63,6 +66,11 @@ const BASE: &str = "/api/v1";
 /// The live socket of browsers.
 const LIVE_PATH: &str = "/api/v1/live";
 
+/// The numbers for Prometheus.
+const METRICS_PATH: &str = "/metrics";
+
+const VIEWER: Access = Access::Role(Role::Viewer);
+
 /// The API document.
 const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
 
@@ -77,6 +85,8 @@ pub struct AppState {
     pub live: Live,
     /// Sends what people try out.
     pub wire: Wire,
+    /// What signing in works with.
+    pub identity: Identity,
     /// Cancelled when the server begins to stop.
     pub stop: CancellationToken,
 }
@@ -85,13 +95,14 @@ pub struct AppState {
 pub fn router(state: AppState) -> Router {
     let (router, document) = documented().split_for_parts();
     let text = document.to_json().expect("the API document has a JSON form");
-    let guard_state = Guard::new(state.store.clone(), table(&document));
+    let guard_state =
+        Guard::new(state.store.clone(), state.identity.clone(), table(&document, &state.identity));
     let router = router
         .route(DOCUMENT_PATH, get(async move || json(text)))
         .route(LIVE_PATH, any(live::open))
         .merge(agent_link::router())
         .route("/healthz", get(health::healthz))
-        .route("/metrics", get(health::prometheus))
+        .route(METRICS_PATH, get(health::prometheus))
         .method_not_allowed_fallback(async || embed::wrong_method())
         .fallback(embed::serve)
         .layer(middleware::from_fn_with_state(guard_state, guard))
@@ -109,27 +120,33 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(groups::router())
         .merge(hosts::router())
         .merge(jobs::router())
+        .merge(me::router())
         .merge(overview::router())
         .merge(repositories::router())
         .merge(schedules::router())
+        .merge(setup::router())
         .merge(sign_in::router())
         .merge(silences::router())
-        .merge(snapshots::router());
+        .merge(snapshots::router())
+        .merge(users::router());
     // Nested before it is split, so that the document has the whole paths too.
     OpenApiRouter::with_openapi(openapi::document()).nest(BASE, api)
 }
 
 /// What every route needs: the documented ones say it there, the rest here.
-fn table(document: &OpenApi) -> Table {
+fn table(document: &OpenApi, identity: &Identity) -> Table {
     let mut table = Table::of(document);
-    for path in [DOCUMENT_PATH, "/healthz", "/metrics"] {
+    for path in [DOCUMENT_PATH, "/healthz"] {
         table.insert(Method::GET, path, Access::Public);
     }
+    // The numbers name hosts and tell who is unprotected.
+    let numbers = if identity.metrics_public() { Access::Public } else { VIEWER };
+    table.insert(Method::GET, METRICS_PATH, numbers);
     for path in [CONNECT_PATH, agent_link::CONNECT_PATH_SHORT] {
         table.insert(Method::GET, path, Access::Agent);
     }
     table.insert(Method::POST, EXCHANGE_PATH, Access::Agent);
-    table.insert(Method::GET, LIVE_PATH, Access::Role(Role::Viewer));
+    table.insert(Method::GET, LIVE_PATH, VIEWER);
     table
 }
 

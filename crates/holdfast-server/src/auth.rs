@@ -4,21 +4,32 @@
 //! in the API document as `x-role`, and the same words are what the guard enforces: a route that
 //! says nothing is closed to everybody.
 
+pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod guard;
+mod identity;
+pub(crate) mod limit;
 pub(crate) mod origin;
+pub(crate) mod password;
+pub(crate) mod scope;
+pub(crate) mod totp;
 
 use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use identity::Identity;
+pub(crate) use {client::Client, scope::Scope};
+
+pub use totp::at_step as totp_code;
 
 use crate::api::problem::Problem;
 
 /// What a person or script may do. Each role may do what those before it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// See everything but secrets.
@@ -38,6 +49,8 @@ pub(crate) enum Access {
     Enrolment,
     /// An agent token; no browser.
     Agent,
+    /// Any person or script: what it reads and changes is its own.
+    Own,
     /// A person or script of at least this role.
     Role(Role),
 }
@@ -45,10 +58,46 @@ pub(crate) enum Access {
 /// The person or script that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
-    /// The name of its token.
+    /// The name of the user or token.
     pub(crate) name: String,
     /// What it may do.
     pub(crate) role: Role,
+    /// On which hosts.
+    pub(crate) scope: Scope,
+    /// What sort it is.
+    pub(crate) kind: PrincipalKind,
+    /// The id of the user or token.
+    pub(crate) id: String,
+    /// The sign-in by which a browser speaks for it.
+    pub(crate) sign_in: Option<String>,
+}
+
+/// What somebody proved to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrincipalKind {
+    /// A person with a name and a password.
+    User,
+    /// The bearer of an API token.
+    Token,
+}
+
+impl Principal {
+    /// Whether it may do everything everywhere.
+    pub(crate) fn is_full_admin(&self) -> bool {
+        self.role == Role::Admin && self.scope == Scope::All
+    }
+}
+
+impl PrincipalKind {
+    /// The word in the API and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Token => "token",
+        }
+    }
 }
 
 impl Role {
@@ -76,6 +125,7 @@ impl Access {
             Self::Public => "public",
             Self::Enrolment => "enrolment",
             Self::Agent => "agent",
+            Self::Own => "own",
             Self::Role(role) => role.as_str(),
         }
     }
@@ -86,6 +136,7 @@ impl Access {
             "public" => Some(Self::Public),
             "enrolment" => Some(Self::Enrolment),
             "agent" => Some(Self::Agent),
+            "own" => Some(Self::Own),
             role => Role::from_word(role).map(Self::Role),
         }
     }
@@ -114,7 +165,7 @@ mod tests {
     #[test]
     fn roles_are_ordered_and_lead_back_from_their_words() {
         assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
-        for word in ["public", "enrolment", "agent", "viewer", "operator", "admin"] {
+        for word in ["public", "enrolment", "agent", "own", "viewer", "operator", "admin"] {
             assert_eq!(Access::from_word(word).unwrap().as_str(), word);
         }
         assert_eq!(Access::from_word("root"), None);

@@ -13,7 +13,7 @@ use holdfast_protocol::{
     message::job::{Heartbeat, Progress},
 };
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A clone is another handle to the same bus.
 #[derive(Clone, Default)]
@@ -30,6 +30,8 @@ struct Inner {
     /// is not heard. Records are fenced by the store itself.
     epochs: Mutex<BTreeMap<HostId, u64>>,
     heard: Notify,
+    /// Raised when somebody's access may have ended.
+    access: watch::Sender<u64>,
 }
 
 /// What changed since the last look.
@@ -108,6 +110,16 @@ impl Bus {
 
     pub(crate) fn take_heartbeats(&self) -> BTreeMap<HostId, Heard> {
         std::mem::take(&mut *lock(&self.inner.heartbeats))
+    }
+
+    /// Notes that a user, an API token or a sign-in was changed or removed.
+    pub(crate) fn touch_access(&self) {
+        self.inner.access.send_modify(|count| *count += 1);
+    }
+
+    /// Tells whenever somebody's access may have ended.
+    pub(crate) fn access(&self) -> watch::Receiver<u64> {
+        self.inner.access.subscribe()
     }
 
     fn change<T>(&self, note: impl FnOnce(&mut Changes) -> T) {

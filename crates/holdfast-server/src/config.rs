@@ -14,4 +14,9 @@ pub struct ServerConfig {
     /// Networks inside the house that notifications may go to, on any port. Everything else that is
     /// not public is closed to them.
     pub notify_allow: Vec<Range>,
+    /// Proxies before the server: only their word counts about who a client is and whether it
+    /// speaks HTTPS.
+    pub trusted_proxies: Vec<Range>,
+    /// Whether `/metrics` answers everybody; otherwise it takes a token of the role viewer.
+    pub metrics_public: bool,
 }

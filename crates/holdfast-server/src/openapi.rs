@@ -31,7 +31,8 @@ const COOKIE: &str = "sign_in";
     info(
         title = "Holdfast",
         description = "Keeps fleets of machines backed up. Sizes are bytes, times RFC 3339 in UTC. \
-            `x-role` tells the smallest role that may use an operation.",
+            `x-role` tells the smallest role that may use an operation; `own` is for everybody \
+            who is signed in, about themselves.",
     ),
     components(schemas(view::JobStatus, view::JobOperation, view::LogSource))
 )]
@@ -44,7 +45,10 @@ pub(crate) fn document() -> OpenApi {
     let components = document.components.get_or_insert_with(Components::new);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
-    let sign_in = ApiKey::Cookie(ApiKeyValue::new(cookie::NAME));
+    let sign_in = ApiKey::Cookie(ApiKeyValue::with_description(
+        cookie::NAME_HTTPS,
+        "Over plain HTTP, to this machine only, its name has no `__Host-`.",
+    ));
     components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(sign_in));
     document
 }
@@ -106,7 +110,7 @@ fn declare(operation: &mut Operation, access: Access) {
     operation.security = match access {
         Access::Public | Access::Enrolment => None,
         Access::Agent => Some(vec![SecurityRequirement::new(BEARER, none)]),
-        Access::Role(_) => Some(vec![
+        Access::Own | Access::Role(_) => Some(vec![
             SecurityRequirement::new(BEARER, none),
             SecurityRequirement::new(COOKIE, none),
         ]),

@@ -14,12 +14,14 @@ use std::{
     time::Duration,
 };
 
+use holdfast_protocol::message::config::Secret;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     alert::{Alarm, Courier, guard::Guard, wire::Wire},
     api::{self, AppState},
+    auth::Identity,
     config::ServerConfig,
     hub::Hub,
     live::Live,
@@ -93,12 +95,20 @@ impl ServerError {
     }
 }
 
+/// What whoever started the server should know.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The code that makes the first user, while there is nobody who could sign in.
+    pub setup_code: Option<Secret>,
+}
+
 /// How long agents and requests have to finish when the server stops.
 const LINKS_DRAIN_MAX: Duration = Duration::from_secs(2);
 const REQUESTS_DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Runs a server until `stop` is cancelled. `on_ready` is called once, with the address it listens
-/// on, when it answers requests.
+/// Runs a server until `stop` is cancelled. `on_ready` is called once, when it answers requests.
 ///
 /// # Errors
 /// [`ServerError`], before `on_ready` was called.
@@ -108,7 +118,7 @@ const REQUESTS_DRAIN_MAX: Duration = Duration::from_secs(2);
 pub async fn run(
     config: ServerConfig,
     stop: CancellationToken,
-    on_ready: impl FnOnce(SocketAddr),
+    on_ready: impl FnOnce(Ready),
 ) -> Result<(), ServerError> {
     metrics::install();
     let store = Store::open(&config.data_dir).await.map_err(ServerError::Open)?;
@@ -117,11 +127,16 @@ pub async fn run(
     let hub = Hub::new(store.clone(), live.clone());
     let (listener, address) = listen(&config.listen).await?;
 
+    let identity = Identity::new(config.trusted_proxies, config.metrics_public);
+    let setup_code = identity.setup_code(&store).await;
+    let setup_code = setup_code.map_err(|source| ServerError::Load { source })?;
     let wire = Wire::new(Guard::new(config.notify_allow));
     let helpers = Background::spawn(store.clone(), &live, &hub, wire.clone());
-    let state = AppState { store: store.clone(), hub: hub.clone(), live, wire, stop: stop.clone() };
+    let (hub_handle, stopping) = (hub.clone(), stop.clone());
+    let state =
+        AppState { store: store.clone(), hub: hub_handle, live, wire, identity, stop: stopping };
     let front = accept::Front::spawn(listener, api::router(state));
-    on_ready(address);
+    on_ready(Ready { address, setup_code });
     stop.cancelled().await;
 
     tracing::info!("stopping");

@@ -30,9 +30,11 @@ mod repository;
 mod row;
 mod schedule;
 mod session;
+mod sign_in;
 mod silence;
 mod snapshot;
 mod token;
+mod user;
 mod writer;
 
 use std::{
@@ -48,6 +50,7 @@ use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::watch;
 
 use crate::{bus::Bus, clock::Clock, secret::Sealer};
 
@@ -66,13 +69,16 @@ pub use schedule::NewSchedule;
 pub use session::{Opened, Refusal};
 pub use silence::NewSilence;
 pub use token::{ApiToken, NewApiToken};
+pub use user::{NewUser, UserChange};
 
 pub(crate) use delivery::Due;
 pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
 pub(crate) use log::LOG_LIFE;
+pub(crate) use sign_in::{LIFE_MAX as SIGN_IN_LIFE_MAX, NewSignIn};
 pub(crate) use snapshot::SeenRow;
+pub(crate) use user::UserRow;
 
 /// The file inside the data directory.
 const DATABASE: &str = "holdfast.db";
@@ -147,6 +153,11 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.inner.clock.now()
+    }
+
+    /// Tells whenever somebody's access may have ended.
+    pub(crate) fn access_changes(&self) -> watch::Receiver<u64> {
+        self.bus().access()
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -17,6 +17,8 @@ pub enum TokenKind {
     Api,
     /// One enrolment.
     Enrolment,
+    /// The REST API, for a browser that is signed in.
+    SignIn,
 }
 
 impl TokenKind {
@@ -27,6 +29,7 @@ impl TokenKind {
             Self::Agent => "hf_agt_",
             Self::Api => "hf_api_",
             Self::Enrolment => "hf_enr_",
+            Self::SignIn => "hf_sgn_",
         }
     }
 

@@ -6,6 +6,7 @@
 mod alert;
 mod calendar;
 mod channel;
+mod user;
 
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId, ScheduleId,
@@ -21,6 +22,7 @@ use utoipa::ToSchema;
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
+pub use user::{SignInView, UserView};
 
 use crate::{
     verdict::Verdict,

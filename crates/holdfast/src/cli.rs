@@ -174,6 +174,14 @@ pub(crate) struct Server {
     /// given several times. All else that is not public is closed to them.
     #[arg(long, value_name = "NETWORK")]
     pub(crate) notify_allow: Vec<Range>,
+    /// A proxy before the server, such as `127.0.0.1` or `10.0.0.0/8`. Only its word counts about
+    /// who a browser is (X-Forwarded-For) and whether it speaks HTTPS (X-Forwarded-Proto). May be
+    /// given several times.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) trusted_proxy: Vec<Range>,
+    /// Answer `/metrics` to everybody. Otherwise it takes an API token of the role viewer.
+    #[arg(long)]
+    pub(crate) metrics_public: bool,
     /// How log lines on standard error look. HOLDFAST_LOG sets which (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,

@@ -24,6 +24,163 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alert-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells how all rules are set. */
+        get: operations["list_alert_rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alert-rules/{rule}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets a rule. */
+        put: operations["set_alert_rule"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists alerts, the newest first. */
+        get: operations["list_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{alert}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows an alert. */
+        get: operations["show_alert"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{alert}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes an alert on, so that others know that somebody does. */
+        post: operations["acknowledge_alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the channels by name, without their secrets. */
+        get: operations["list_channels"];
+        put?: never;
+        /** Adds a channel. It tells of what happens from now on. */
+        post: operations["add_channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{channel}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes a channel and its log. */
+        delete: operations["remove_channel"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{channel}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists what was sent by a channel and what became of it, the newest first. It is kept for 30
+         *     days.
+         */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{channel}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a test message by a channel, once, and tells whether it arrived. */
+        post: operations["test_channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/hosts": {
         parameters: {
             query?: never;
@@ -77,6 +234,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/hosts/{host}/evaluations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tells what became of every due run of a host's schedules, the newest first.
+         * @description They are kept for 40 days.
+         */
+        get: operations["list_evaluations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/hosts/{host}/groups": {
         parameters: {
             query?: never;
@@ -107,6 +284,24 @@ export interface paths {
         post?: never;
         /** Removes a source group and its schedule. Its snapshots stay. */
         delete: operations["remove_group"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/hosts/{host}/groups/{name}/objective": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Sets how old the newest snapshot of a source group may be before the group counts as stale. */
+        put: operations["set_objective"];
+        post?: never;
+        /** Lets the schedule decide again how old the newest snapshot of a source group may be. */
+        delete: operations["remove_objective"];
         options?: never;
         head?: never;
         patch?: never;
@@ -283,6 +478,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Changes one's own password. All other browsers are signed out. */
+        put: operations["change_own_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins to set up an authenticator app. It counts once a first code has confirmed it. */
+        post: operations["offer_totp"];
+        /** Forgets the authenticator app: from now on the password is enough. */
+        delete: operations["forget_totp"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirms the authenticator app with a first code. From then on signing in takes one. */
+        post: operations["confirm_totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -290,7 +537,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counts hosts and jobs. A host that is silent about its backups is not counted as protected. */
+        /**
+         * Counts hosts by their verdicts, and jobs. A host that is silent about its backups is not counted
+         *     as protected.
+         */
         get: operations["show_overview"];
         put?: never;
         post?: never;
@@ -318,6 +568,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells whether the server waits for its first user. */
+        get: operations["show_setup"];
+        put?: never;
+        /** Makes the first user, an admin, and signs the browser in. Works once in a server's life. */
+        post: operations["set_up"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sign-in": {
         parameters: {
             query?: never;
@@ -327,9 +595,46 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Signs a browser in: keeps the token in a cookie that scripts cannot read. */
+        /**
+         * Signs a browser in: keeps a random word in a cookie that scripts cannot read. It ends after 12
+         *     hours without a request, and after 7 days in any case.
+         */
         post: operations["sign_in"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the browsers that are signed in. */
+        get: operations["list_sign_ins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-ins/{sign_in}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a sign-in: one's own, or as an admin anybody's. */
+        delete: operations["end_sign_in"];
         options?: never;
         head?: never;
         patch?: never;
@@ -344,7 +649,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Signs a browser out. The token stays valid. */
+        /** Signs a browser out: its cookie is worth nothing from now on. */
         post: operations["sign_out"];
         delete?: never;
         options?: never;
@@ -352,10 +657,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/silences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the silences that have not ended. */
+        get: operations["list_silences"];
+        put?: never;
+        /** Silences alerts for a while: they are still found and shown, but nobody is told. */
+        post: operations["add_silence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/silences/{silence}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a silence. */
+        delete: operations["end_silence"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the users by name. */
+        get: operations["list_users"];
+        put?: never;
+        /** Makes a user. */
+        post: operations["add_user"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes a user and signs out whoever is signed in as the user. */
+        delete: operations["remove_user"];
+        options?: never;
+        head?: never;
+        /** Changes a user. Whoever is signed in as the user is signed out. */
+        patch: operations["change_user"];
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A channel to add. */
+        AddChannel: {
+            /** @description Only of this source group of that host. */
+            group?: string | null;
+            /** @description Name or id of a host: only of this. */
+            host?: string | null;
+            /** @description Its name. */
+            name: string;
+            /** @description How it is set. */
+            settings: components["schemas"]["ChannelSettings"];
+            /** @description Only alerts at least this grave. */
+            severity_min?: components["schemas"]["Severity"];
+        };
         /** @description A source group to add. */
         AddGroup: {
             /** @description restic exclude patterns. */
@@ -364,6 +753,11 @@ export interface components {
             includes: string[];
             /** @description Its name, which is also the tag of its snapshots. */
             name: string;
+            /**
+             * Format: int64
+             * @description How old the newest snapshot may be, in seconds; absent lets the schedule decide.
+             */
+            objective_seconds?: number | null;
             /** @description Name or id of the repository its snapshots go to. */
             repository: string;
         };
@@ -388,11 +782,256 @@ export interface components {
              */
             url: string;
         };
+        /** @description A user to make. */
+        AddUser: {
+            /** @description On hosts of which groups; all when left out. */
+            host_groups?: string[];
+            /** @description 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit. Kept in lower case. */
+            name: string;
+            /** @description 10 to 1024 bytes. */
+            password: string;
+            /** @description What the user may do. */
+            role: components["schemas"]["Role"];
+        };
+        /** @description Something that somebody has to mend. */
+        Alert: {
+            /**
+             * Format: date-time
+             * @description When somebody took it on.
+             */
+            acknowledged_at?: string | null;
+            /** @description Who did. */
+            acknowledged_by?: string | null;
+            /** @description What to do about it. */
+            action: string;
+            /** @description Why, as far as is known. */
+            cause: string;
+            /**
+             * Format: int64
+             * @description How often it happened.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description When it was found.
+             */
+            first_seen_at: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it was still found, to ten minutes.
+             */
+            last_seen_at: string;
+            /**
+             * Format: date-time
+             * @description When it was over.
+             */
+            resolved_at?: string | null;
+            /** @description Which rule found it. */
+            rule: components["schemas"]["AlertRule"];
+            /** @description How grave it is. */
+            severity: components["schemas"]["Severity"];
+            /**
+             * Format: date-time
+             * @description Until when nobody is told of it.
+             */
+            silenced_until?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when it is wrong.
+             */
+            since: string;
+            /** @description Where it stands. */
+            state: components["schemas"]["AlertState"];
+            /** @description The hosts and source groups it is about. */
+            subjects: components["schemas"]["AlertSubject"][];
+            /** @description What is wrong, in one sentence. */
+            title: string;
+        };
+        /** @description A page of alerts, newest first. */
+        AlertPage: {
+            /** @description The alerts. */
+            alerts: components["schemas"]["Alert"][];
+            /** @description Pass it as `before` for the next page; absent on the last. */
+            next?: string | null;
+        };
+        /**
+         * @description What is watched.
+         * @enum {string}
+         */
+        AlertRule: "agent_outdated" | "cloned_identity" | "clock_off" | "endless" | "failed" | "missed" | "offline" | "outbox_full" | "partial" | "policy_refused" | "stale" | "unverified";
+        /** @description A rule and how it is set. */
+        AlertRuleSetting: {
+            /** @description Whether it is watched at all. */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description How long a trouble must last before there is an alert, in seconds.
+             */
+            grace_seconds: number;
+            /** @description The rule. */
+            rule: components["schemas"]["AlertRule"];
+            /** @description How grave what it finds is. */
+            severity: components["schemas"]["Severity"];
+        };
+        /**
+         * @description Where an alert stands.
+         * @enum {string}
+         */
+        AlertState: "open" | "acknowledged" | "resolved";
+        /** @description A host or source group that an alert is about. */
+        AlertSubject: {
+            /** @description The source group; absent when the whole host is meant. */
+            group?: string | null;
+            /**
+             * Format: uuid
+             * @description The host.
+             */
+            host_id: string;
+            /** @description Its name. */
+            host_name: string;
+        };
         /**
          * @description What caused a job.
          * @enum {string}
          */
         Cause: "manual" | "schedule";
+        /** @description What to change about a user; what is left out stays. */
+        ChangeUser: {
+            /** @description Whether the user is kept out. */
+            disabled?: boolean | null;
+            /** @description On hosts of which groups. */
+            host_groups?: string[] | null;
+            /** @description A new password, 10 to 1024 bytes. */
+            password?: string | null;
+            role?: components["schemas"]["Role"] | null;
+            /** @description `false` forgets the user's authenticator app, for who lost the phone. */
+            totp_enabled?: boolean | null;
+        };
+        /** @description A way to tell people. Its secrets are never shown. */
+        Channel: {
+            /**
+             * Format: date-time
+             * @description When it was added. It tells of nothing that was before.
+             */
+            created_at: string;
+            /** @description Only of this source group. */
+            group?: string | null;
+            /**
+             * Format: uuid
+             * @description Only of this host.
+             */
+            host_id?: string | null;
+            /** @description That host's name. */
+            host_name?: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /** @description `webhook`, `mail`, `ntfy`, `gotify`, `slack`, `discord`, `telegram` or `ping`. */
+            kind: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Only alerts at least this grave. */
+            severity_min: components["schemas"]["Severity"];
+            /** @description Where it goes, without credentials. */
+            target: string;
+        };
+        /** @description How a channel is set. It holds secrets and is never shown. */
+        ChannelSettings: (components["schemas"]["Discord"] & {
+            /** @enum {string} */
+            kind: "discord";
+        }) | (components["schemas"]["Gotify"] & {
+            /** @enum {string} */
+            kind: "gotify";
+        }) | (components["schemas"]["Mail"] & {
+            /** @enum {string} */
+            kind: "mail";
+        }) | (components["schemas"]["Ntfy"] & {
+            /** @enum {string} */
+            kind: "ntfy";
+        }) | (components["schemas"]["Ping"] & {
+            /** @enum {string} */
+            kind: "ping";
+        }) | (components["schemas"]["Slack"] & {
+            /** @enum {string} */
+            kind: "slack";
+        }) | (components["schemas"]["Telegram"] & {
+            /** @enum {string} */
+            kind: "telegram";
+        }) | (components["schemas"]["Webhook"] & {
+            /** @enum {string} */
+            kind: "webhook";
+        });
+        /** @description All channels. */
+        Channels: {
+            /** @description By name. */
+            channels: components["schemas"]["Channel"][];
+        };
+        /** @description What became of a channel's messages. */
+        Deliveries: {
+            /** @description The newest first. */
+            deliveries: components["schemas"]["Delivery"][];
+        };
+        /** @description A message and what became of it. */
+        Delivery: {
+            /**
+             * Format: uuid
+             * @description The alert.
+             */
+            alert_id?: string | null;
+            /**
+             * Format: int64
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /**
+             * Format: date-time
+             * @description When it was written down.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it had arrived, or was given up.
+             */
+            ended_at?: string | null;
+            /** @description Why the last try did not succeed. */
+            error?: string | null;
+            /** @description What it tells of. */
+            event: components["schemas"]["DeliveryEvent"];
+            /**
+             * Format: uuid
+             * @description Its id, the same at every try.
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description The job.
+             */
+            job_id?: string | null;
+            /**
+             * Format: date-time
+             * @description When it is tried next.
+             */
+            next_at?: string | null;
+            /** @description `waiting`, `sent` or `failed`. */
+            state: string;
+        };
+        /**
+         * @description What happened.
+         * @enum {string}
+         */
+        DeliveryEvent: "opened" | "resolved" | "test" | "job_started" | "job_ended";
+        /** @description A webhook of Discord. */
+        Discord: {
+            /** @description The webhook's address, which is its key too. */
+            url: string;
+        };
         /** @description An agent that wants to be enrolled. A newer agent may tell more; it is not turned away for that. */
         Enrol: {
             /** @description The agent's version. */
@@ -442,14 +1081,85 @@ export interface components {
             /** @description Its name. */
             name: string;
         };
+        /** @description A run that was due, and what became of it. */
+        Evaluation: {
+            /** @description What to do about it. */
+            action?: string | null;
+            /**
+             * Format: date-time
+             * @description When this was decided.
+             */
+            decided_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was due.
+             */
+            due_at: string;
+            /** @description The source group. */
+            group: string;
+            /**
+             * Format: uuid
+             * @description The job that ran for it.
+             */
+            job_id?: string | null;
+            /** @description That, in one sentence. */
+            message?: string | null;
+            /** @description What became of it. */
+            outcome: components["schemas"]["EvaluationOutcome"];
+            reason?: components["schemas"]["EvaluationReason"] | null;
+            /**
+             * Format: uuid
+             * @description The schedule.
+             */
+            schedule_id: string;
+        };
+        /**
+         * @description What became of a slot.
+         * @enum {string}
+         */
+        EvaluationOutcome: "pending" | "fired" | "caught_up" | "skipped" | "refused" | "missed";
+        /**
+         * @description Why a slot did not run when it was due.
+         * @enum {string}
+         */
+        EvaluationReason: "not_enrolled" | "host_offline" | "not_in_force" | "agent_silent" | "switched_off" | "made_up_later" | "policy";
+        /** @description What became of a host's due runs. */
+        Evaluations: {
+            /** @description The newest first. */
+            evaluations: components["schemas"]["Evaluation"][];
+        };
+        /** @description The first user, an admin. */
+        FirstUser: {
+            /** @description The code that the server printed when it was started. */
+            code: string;
+            /** @description 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit. */
+            name: string;
+            /** @description 10 to 1024 bytes. */
+            password: string;
+        };
+        /** @description Gotify, on a server of one's own. */
+        Gotify: {
+            /** @description The application's token. */
+            token: string;
+            /** @description The server. */
+            url: string;
+        };
         /** @description Named includes and excludes on a host. */
         Group: {
             /** @description restic exclude patterns. */
             excludes: string[];
             /** @description Paths to back up. */
             includes: string[];
+            last_backup?: components["schemas"]["LastBackup"] | null;
             /** @description Its name, which is also the tag of its snapshots. */
             name: string;
+            /**
+             * Format: int64
+             * @description How old its newest snapshot may be, in seconds.
+             */
+            objective_seconds: number;
+            /** @description Who says so. */
+            objective_source: components["schemas"]["ObjectiveSource"];
             /**
              * Format: uuid
              * @description Where its snapshots go.
@@ -458,6 +1168,8 @@ export interface components {
             /** @description That repository's name. */
             repository_name: string;
             schedule?: components["schemas"]["Schedule"] | null;
+            /** @description How well it is protected. */
+            verdict: components["schemas"]["Verdict"];
         };
         /** @description A host's source groups. */
         Groups: {
@@ -527,6 +1239,8 @@ export interface components {
             state: components["schemas"]["HostState"];
             /** @description IANA name of the machine's time zone; empty when unknown. */
             time_zone: string;
+            /** @description How well it is protected: as its worst source group. */
+            verdict: components["schemas"]["Verdict"];
         };
         /**
          * @description Whether a host's agent is connected.
@@ -688,13 +1402,82 @@ export interface components {
          * @enum {string}
          */
         LogSource: "stdout" | "stderr" | "event";
+        /** @description Mail through a relay. */
+        Mail: {
+            /** @description Who the mail is from, such as `Holdfast <holdfast@example.org>`. */
+            from: string;
+            /** @description The relay's name or address. */
+            host: string;
+            /** @description With what. */
+            password?: string | null;
+            /**
+             * Format: int32
+             * @description Its port; 587, 465 or 25 by the kind of encryption when absent.
+             */
+            port?: number | null;
+            /** @description How the connection is encrypted. */
+            tls?: components["schemas"]["MailEncryption"];
+            /** @description Who gets it. */
+            to: string[];
+            /** @description Who signs in there, when it needs that. */
+            username?: string | null;
+        };
+        /**
+         * @description How a connection to a mail relay is encrypted.
+         * @enum {string}
+         */
+        MailEncryption: "implicit" | "none" | "starttls";
+        /** @description Peace to be had for a while. It covers the alerts that fit everything it names. */
+        MakeSilence: {
+            /** @description Only this alert. */
+            alert_id?: string | null;
+            /** @description Only of this source group of that host. */
+            group?: string | null;
+            /** @description Name or id of a host: only its alerts. */
+            host?: string | null;
+            /** @description Why, for those who wonder. */
+            reason: string;
+            rule?: components["schemas"]["AlertRule"] | null;
+            /**
+             * Format: date-time
+             * @description When it ends: at most 90 days from now.
+             */
+            until: string;
+        };
         /** @description Who one is. */
         Me: {
-            /** @description The name of the token. */
+            /** @description On hosts of which groups; `*` stands for all. */
+            host_groups: string[];
+            /** @description Which of the two it is. */
+            kind: components["schemas"]["PrincipalKind"];
+            /** @description The name of the user or API token. */
             name: string;
-            /** @description What it may do. */
+            /** @description What one may do. */
             role: components["schemas"]["Role"];
+            /** @description For a user: whether signing in takes a code. */
+            totp_enabled?: boolean | null;
         };
+        /** @description A new password. */
+        NewPassword: {
+            /** @description 10 to 1024 bytes. */
+            new: string;
+            /** @description The one so far. */
+            old: string;
+        };
+        /** @description ntfy, on ntfy.sh or a server of one's own. */
+        Ntfy: {
+            /** @description An access token, when the topic needs one. */
+            token?: string | null;
+            /** @description The topic. Who knows it can read along. */
+            topic: string;
+            /** @description The server, such as `https://ntfy.sh`. */
+            url: string;
+        };
+        /**
+         * @description Who says how old the newest snapshot of a group may be.
+         * @enum {string}
+         */
+        ObjectiveSource: "default" | "schedule" | "set";
         /** @description A job to run. */
         Order: {
             /** @description The source group to do it with. */
@@ -710,11 +1493,11 @@ export interface components {
              */
             job_id: string;
         };
-        /** @description The fleet in seven numbers. */
+        /** @description The fleet in numbers. */
         Overview: {
             /**
              * Format: int64
-             * @description Hosts that have been backed up, but not all of it well and lately.
+             * @description Hosts with young enough snapshots whose next ones are in danger.
              */
             at_risk: number;
             /**
@@ -739,15 +1522,35 @@ export interface components {
             jobs_running: number;
             /**
              * Format: int64
-             * @description Hosts without any good backup.
+             * @description Hosts with a source group of which no snapshot was ever seen, or without any group.
              */
             never: number;
             /**
              * Format: int64
-             * @description Hosts whose every source group has a good and recent backup.
+             * @description Hosts that are protected but for a schedule that somebody switched off.
+             */
+            paused: number;
+            /**
+             * Format: int64
+             * @description Hosts whose every source group has a young snapshot that was seen in its repository.
              */
             protected: number;
+            /**
+             * Format: int64
+             * @description Hosts with a source group whose newest snapshot is older than its objective.
+             */
+            stale: number;
         };
+        /** @description A check of healthchecks.io or of what speaks like it. */
+        Ping: {
+            /** @description The check's ping address, which is its key too. */
+            url: string;
+        };
+        /**
+         * @description What somebody proved to be.
+         * @enum {string}
+         */
+        PrincipalKind: "user" | "token";
         /** @description The body of every answer that is not a success. */
         Problem: {
             /** @description What to do about it, in one sentence. */
@@ -809,6 +1612,11 @@ export interface components {
              */
             total_files: number;
         };
+        /** @description Proof that it is still the same person. */
+        Proof: {
+            /** @description The password. */
+            password: string;
+        };
         /** @description All repositories. */
         Repositories: {
             /** @description By name. */
@@ -861,6 +1669,11 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "operator" | "admin";
+        /** @description How all rules are set. */
+        Rules: {
+            /** @description By name. */
+            rules: components["schemas"]["AlertRuleSetting"][];
+        };
         /** @description When a source group is backed up. */
         Schedule: {
             /** @description Five-field cron. */
@@ -882,6 +1695,24 @@ export interface components {
             /** @description IANA name of the zone the cron expression is read in. */
             time_zone: string;
         };
+        /** @description How old the newest snapshot of a source group may be. */
+        SetObjective: {
+            /**
+             * Format: int64
+             * @description In seconds; 900 (15 minutes) to 31622400 (366 days).
+             */
+            objective_seconds: number;
+        };
+        /** @description How to set a rule. */
+        SetRule: {
+            /** @description Whether it is watched at all. */
+            enabled: boolean;
+            /**
+             * Format: int64
+             * @description How long a trouble must last before there is an alert, in seconds; at most 30 days.
+             */
+            grace_seconds: number;
+        };
         /** @description When to back a source group up. */
         SetSchedule: {
             /** @description Five fields: minute, hour, day of month, month, day of week. */
@@ -891,10 +1722,106 @@ export interface components {
             /** @description IANA name of the zone the expression is read in. */
             time_zone: string;
         };
-        /** @description An API token to sign in with. */
+        /** @description Whether the server waits for its first user. */
+        Setup: {
+            /** @description Whether it does. */
+            needed: boolean;
+        };
+        /**
+         * @description How grave it is.
+         * @enum {string}
+         */
+        Severity: "info" | "warning" | "critical";
+        /** @description What to sign in with: a name and a password, or an API token. */
         SignIn: {
-            /** @description The token. */
-            token: string;
+            /** @description The user's name. */
+            name?: string | null;
+            /** @description The user's password. */
+            password?: string | null;
+            /** @description An API token, instead of a name and a password. */
+            token?: string | null;
+            /** @description The code that the user's authenticator app shows, where one is set up. */
+            totp_code?: string | null;
+        };
+        /** @description Browsers that are signed in. */
+        SignIns: {
+            /** @description The one that asked last comes first. */
+            sign_ins: components["schemas"]["SignedIn"][];
+        };
+        /** @description A browser that is signed in. */
+        SignedIn: {
+            /** @description From where it signed in. */
+            address: string;
+            /**
+             * Format: date-time
+             * @description When it signed in.
+             */
+            created_at: string;
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /**
+             * Format: date-time
+             * @description When it ends if it asks for nothing more.
+             */
+            expires_at: string;
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it last asked for something, to a minute.
+             */
+            last_seen_at: string;
+            /** @description The user or API token it speaks for. */
+            user: string;
+            /** @description What the browser called itself then. */
+            user_agent: string;
+        };
+        /** @description Peace for a while. What it does not name it covers whatever it is. */
+        Silence: {
+            /**
+             * Format: uuid
+             * @description Only this alert.
+             */
+            alert_id?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /** @description Who made it. */
+            created_by: string;
+            /** @description Only alerts of this source group of the host. */
+            group?: string | null;
+            /**
+             * Format: uuid
+             * @description Only alerts of this host.
+             */
+            host_id?: string | null;
+            /** @description That host's name. */
+            host_name?: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /** @description Why. */
+            reason: string;
+            rule?: components["schemas"]["AlertRule"] | null;
+            /**
+             * Format: date-time
+             * @description When it ends.
+             */
+            until: string;
+        };
+        /** @description The silences that have not ended. */
+        Silences: {
+            /** @description The one that ends first first. */
+            silences: components["schemas"]["Silence"][];
+        };
+        /** @description An incoming webhook of Slack, or of what speaks like it (Mattermost, Rocket.Chat). */
+        Slack: {
+            /** @description The webhook's address, which is its key too. */
+            url: string;
         };
         /** @description A snapshot of a host. */
         Snapshot: {
@@ -936,6 +1863,122 @@ export interface components {
             /** @description The newest first. */
             snapshots: components["schemas"]["Snapshot"][];
         };
+        /**
+         * @description How well a source group or a host is protected, from best to worst.
+         * @enum {string}
+         */
+        Standing: "protected" | "paused" | "at_risk" | "stale" | "never";
+        /** @description A bot of Telegram. */
+        Telegram: {
+            /** @description The chat, by number or `@name`. */
+            chat_id: string;
+            /** @description The bot's token. */
+            token: string;
+            /** @description A Bot API server of one's own. */
+            url?: string;
+        };
+        /** @description What became of a test. */
+        Tested: {
+            /** @description Whether the receiver took it. */
+            delivered: boolean;
+            /** @description Why not. */
+            error?: string | null;
+        };
+        /** @description A code of the app. */
+        TotpCode: {
+            /** @description The six digits. */
+            code: string;
+        };
+        /** @description What an authenticator app is set up with. */
+        TotpOffer: {
+            /** @description To be typed in, where no picture can be read. It cannot be shown again. */
+            secret: string;
+            /** @description The same for a picture. */
+            uri: string;
+        };
+        /** @description Somebody who signs in with a name. */
+        User: {
+            /**
+             * Format: date-time
+             * @description When the user was made.
+             */
+            created_at: string;
+            /** @description Whether the user is kept out. */
+            disabled: boolean;
+            /** @description On hosts of which groups; `*` stands for all. */
+            host_groups: string[];
+            /**
+             * Format: date-time
+             * @description When the user last signed in.
+             */
+            last_sign_in_at?: string | null;
+            /** @description The name, in lower case. */
+            name: string;
+            /** @description What the user may do. */
+            role: components["schemas"]["Role"];
+            /** @description Whether signing in takes a code of an authenticator app. */
+            totp_enabled: boolean;
+        };
+        /** @description All users. */
+        Users: {
+            /** @description By name. */
+            users: components["schemas"]["User"][];
+        };
+        /** @description How well something is protected, and why. */
+        Verdict: {
+            /** @description Why it is not better, the gravest first; empty when protected. */
+            reasons: components["schemas"]["VerdictReason"][];
+            /**
+             * Format: date-time
+             * @description When the newest snapshot was made that was seen in the repository.
+             */
+            restorable_at?: string | null;
+            /** @description The answer in one word. */
+            standing: components["schemas"]["Standing"];
+        };
+        /**
+         * @description The kinds of reasons.
+         * @enum {string}
+         */
+        VerdictCause: "clock_off" | "endless" | "failed" | "interrupted" | "missed" | "no_backup" | "no_groups" | "not_enrolled" | "offline" | "overdue" | "partial" | "paused" | "snapshot_missing" | "snapshot_unseen" | "stale";
+        /** @description One thing that keeps a source group or host from being protected. */
+        VerdictReason: {
+            /** @description What to do about it. */
+            action: string;
+            /** @description Stable and machine-readable. */
+            code: components["schemas"]["VerdictCause"];
+            /** @description That job's own error code. */
+            error_code?: string | null;
+            /** @description The source group, in the verdict of a host. */
+            group?: string | null;
+            /**
+             * Format: uuid
+             * @description The job that showed it.
+             */
+            job_id?: string | null;
+            /** @description One sentence for people. */
+            message: string;
+            /**
+             * Format: date-time
+             * @description Since when, where that is known.
+             */
+            since?: string | null;
+        };
+        /** @description A webhook. */
+        Webhook: {
+            /**
+             * @description Signs the document: `X-Holdfast-Signature: t=SECONDS,v1=HEX`, the HMAC-SHA256 of
+             *     `SECONDS.BODY`. Absent leaves it unsigned.
+             */
+            secret?: string | null;
+            /**
+             * @description The document, JSON with `{{event}}`, `{{severity}}`, `{{title}}`, `{{text}}`, `{{rule}}`,
+             *     `{{alert_id}}` and `{{at}}` inside its strings. Absent sends all that is known.
+             */
+            template?: string | null;
+            /** @description Where the document is posted. */
+            url: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -968,6 +2011,347 @@ export interface operations {
             };
             /** @description `enrolment_token_invalid`, `enrolment_token_used` or `enrolment_token_expired` */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_alert_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rules"];
+                };
+            };
+        };
+    };
+    set_alert_rule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The rule's name */
+                rule: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRule"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertRuleSetting"];
+                };
+            };
+            /** @description `invalid_grace` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `rule_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_alerts: {
+        parameters: {
+            query?: {
+                /** @description `active` (the default: not resolved), `open`, `acknowledged`, `resolved` or `all`. */
+                state?: string;
+                /** @description At most this many, 1 to 500. */
+                limit?: number;
+                /** @description The `next` of the page before. */
+                before?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertPage"];
+                };
+            };
+            /** @description `invalid_state`, `invalid_limit` or `invalid_cursor` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert's id */
+                alert: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description `alert_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    acknowledge_alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The alert's id */
+                alert: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description `alert_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `alert_resolved` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_channels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Channels"];
+                };
+            };
+        };
+    };
+    add_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddChannel"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Channel"];
+                };
+            };
+            /** @description `invalid_name` or `invalid_channel` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `channel_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `channel_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: {
+                /** @description At most this many, 1 to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deliveries"];
+                };
+            };
+            /** @description `invalid_limit` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `channel_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_channel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tested"];
+                };
+            };
+            /** @description `channel_not_found` */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1128,6 +2512,53 @@ export interface operations {
             };
         };
     };
+    list_evaluations: {
+        parameters: {
+            query?: {
+                /** @description Only of this source group. */
+                group?: string;
+                /** @description Only of runs that were due before this time. */
+                before?: string;
+                /** @description At most this many, 1 to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Evaluations"];
+                };
+            };
+            /** @description `invalid_limit` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_groups: {
         parameters: {
             query?: never;
@@ -1183,7 +2614,7 @@ export interface operations {
                     "application/json": components["schemas"]["Group"];
                 };
             };
-            /** @description `invalid_name`, `invalid_includes` or `invalid_excludes` */
+            /** @description `invalid_name`, `invalid_includes`, `invalid_excludes` or `invalid_objective` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1231,6 +2662,85 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description `host_not_found` or `group_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_objective: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The source group */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetObjective"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description `invalid_objective` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` or `group_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_objective: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The source group */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
             };
             /** @description `host_not_found` or `group_not_found` */
             404: {
@@ -1342,6 +2852,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Ordered"];
+                };
+            };
+            /** @description `unsupported_operation` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description `host_not_found` or `group_not_found` */
@@ -1656,6 +3175,196 @@ export interface operations {
             };
         };
     };
+    change_own_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPassword"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `weak_password` or `not_a_user` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `wrong_password` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    offer_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpOffer"];
+                };
+            };
+            /** @description `not_a_user` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `totp_enabled` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Proof"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_a_user` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `wrong_password` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_totp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpCode"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `not_a_user` or `totp_not_offered` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_credentials` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `totp_enabled` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_overview: {
         parameters: {
             query?: never;
@@ -1735,6 +3444,84 @@ export interface operations {
             };
         };
     };
+    show_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Setup"];
+                };
+            };
+        };
+    };
+    set_up: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FirstUser"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description `invalid_name` or `weak_password` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `setup_code_wrong` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `setup_done` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sign_in: {
         parameters: {
             query?: never;
@@ -1756,8 +3543,86 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description `invalid_token` */
+            /** @description `invalid_body` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `invalid_credentials`, or `totp_required` when only the code is missing */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sign_ins: {
+        parameters: {
+            query?: {
+                /** @description Those of everybody. For admins of all host groups. */
+                all?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIns"];
+                };
+            };
+            /** @description `role_too_small` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_sign_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id */
+                sign_in: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `sign_in_not_found` */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1781,6 +3646,246 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    list_silences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silences"];
+                };
+            };
+        };
+    };
+    add_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MakeSilence"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Silence"];
+                };
+            };
+            /** @description `invalid_silence` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` or `alert_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_silence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The silence's id */
+                silence: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `silence_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Users"];
+                };
+            };
+        };
+    };
+    add_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddUser"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description `invalid_name`, `weak_password` or `invalid_host_groups` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `user_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `last_admin` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeUser"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description `weak_password`, `invalid_host_groups` or `totp_is_the_users` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `user_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `last_admin` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
             };
         };
     };

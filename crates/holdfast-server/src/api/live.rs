@@ -13,7 +13,10 @@ use axum::{
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::AppState;
-use crate::live::{FeedEnd, Subscription};
+use crate::{
+    auth::Principal,
+    live::{FeedEnd, Subscription},
+};
 
 /// How often a browser hears something, at least; proxies cut a line that is silent for a minute.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -30,6 +33,9 @@ const MESSAGE_SIZE_MAX: usize = 4 * 1024;
 /// The close code for a browser that is too slow. It reconnects and gets a new snapshot.
 const TOO_SLOW: u16 = 4408;
 
+/// The close for a browser whose sign-in has ended.
+const SIGNED_OUT: (u16, &str) = (4401, "the sign-in has ended");
+
 /// The standard code for an endpoint that goes away.
 const GOING_AWAY: u16 = 1001;
 
@@ -37,18 +43,23 @@ const GOING_AWAY: u16 = 1001;
 const PING: Message = Message::Ping(Bytes::new());
 
 /// Opens the live socket. The guard has seen to who asks and from which page.
-pub(super) async fn open(State(state): State<AppState>, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn open(
+    State(state): State<AppState>,
+    principal: Principal,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         // The defaults are made for few connections with large messages: 128 KiB each.
         .read_buffer_size(4 * 1024)
         .write_buffer_size(8 * 1024)
         .max_message_size(MESSAGE_SIZE_MAX)
         .max_frame_size(MESSAGE_SIZE_MAX)
-        .on_upgrade(async move |socket| run(socket, &state).await)
+        .on_upgrade(async move |socket| run(socket, &state, &principal).await)
 }
 
 /// Feeds one browser until either side has had enough.
-async fn run(mut socket: WebSocket, state: &AppState) {
+async fn run(mut socket: WebSocket, state: &AppState, principal: &Principal) {
+    let mut access = state.store.access_changes();
     let mut feed = state.live.subscribe();
     let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,6 +77,12 @@ async fn run(mut socket: WebSocket, state: &AppState) {
                     continue;
                 }
             },
+            _ = access.changed() => {
+                if may_stay(state, principal).await {
+                    continue;
+                }
+                break Some(SIGNED_OUT);
+            }
             update = next_update(&mut feed) => match update {
                 Ok(update) => update,
                 Err(close) => break close,
@@ -73,6 +90,10 @@ async fn run(mut socket: WebSocket, state: &AppState) {
             _ = ping.tick() => {
                 if heard_at.elapsed() > SILENCE_MAX || !write(&mut socket, PING).await {
                     break None;
+                }
+                // Another process may have taken the access away, and time does.
+                if !may_stay(state, principal).await {
+                    break Some(SIGNED_OUT);
                 }
                 Message::text(r#"{"kind":"ping"}"#)
             }
@@ -85,6 +106,15 @@ async fn run(mut socket: WebSocket, state: &AppState) {
         let frame = CloseFrame { code, reason: reason.into() };
         write(&mut socket, Message::Close(Some(frame))).await;
     }
+}
+
+/// Whether whoever was let in still may look on. A database that fails takes nobody's access away.
+async fn may_stay(state: &AppState, principal: &Principal) -> bool {
+    let still = state.store.is_still(principal, state.store.now()).await;
+    still.unwrap_or_else(|error| {
+        tracing::error!(%error, "a sign-in could not be checked again");
+        true
+    })
 }
 
 /// The next text for the browser, or how to close.

@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::Error;
+use crate::{auth::password::PasswordError, store::Error};
 
 /// Why a request was not granted: for programs (`code`) and for people (the rest).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "invalid_token",
             title,
-            "Use an API token of this server; `holdfast token create` makes one.",
+            "Sign in, or use an API token of this server; `holdfast token create` makes one.",
         )
     }
 
@@ -75,6 +75,25 @@ impl Problem {
         action: impl Into<String>,
     ) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, title, action)
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "Too many passwords are being checked right now.",
+                "Try again in a few seconds.",
+            ),
+            PasswordError::Failed => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "The server could not check the password.",
+                "Try again; if it happens again, look into the server's log.",
+            ),
+        }
     }
 }
 
@@ -115,6 +134,8 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::AlertResolved
         | Error::ChannelExists { .. }
         | Error::JobEnded { .. }
+        | Error::LastAdmin
+        | Error::UserExists { .. }
         | Error::TokenExists { .. } => StatusCode::CONFLICT,
         Error::AlertNotFound { .. }
         | Error::ChannelNotFound { .. }
@@ -123,7 +144,9 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::GroupNotFound { .. }
         | Error::ScheduleNotFound { .. }
         | Error::JobNotFound { .. }
-        | Error::SilenceNotFound { .. } => StatusCode::NOT_FOUND,
+        | Error::SignInNotFound { .. }
+        | Error::SilenceNotFound { .. }
+        | Error::UserNotFound { .. } => StatusCode::NOT_FOUND,
         Error::EnrolmentTokenInvalid
         | Error::EnrolmentTokenUsed
         | Error::EnrolmentTokenExpired { .. } => StatusCode::UNAUTHORIZED,

@@ -8,6 +8,7 @@ use holdfast_protocol::message::config::Secret;
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::auth::scope;
 
 /// The longest name, in bytes. It is also a host name and a snapshot tag.
 const NAME_LENGTH_MAX: usize = 63;
@@ -23,6 +24,12 @@ const OBJECTIVE_SECONDS: RangeInclusive<u64> = 900..=366 * 86_400;
 
 /// The longest password or credential, in bytes.
 const SECRET_LENGTH_MAX: usize = 8192;
+
+/// The length of a person's password, in bytes.
+const PASSWORD_LENGTH: RangeInclusive<usize> = 10..=1024;
+
+/// How many host groups one user or API token may have.
+const HOST_GROUPS_MAX: usize = 100;
 
 /// How many backend credentials a repository may have.
 const VARIABLES_MAX: usize = 64;
@@ -56,6 +63,45 @@ pub(super) fn name(noun: &str, name: &str) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Checks the name of a user, and gives it in the form that is kept.
+pub(super) fn user_name(text: &str) -> Result<String, Problem> {
+    name("user", text)?;
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Checks a password that somebody chose.
+pub(super) fn new_password(name: &str, password: &Secret) -> Result<(), Problem> {
+    let text = password.expose();
+    if PASSWORD_LENGTH.contains(&text.len()) && !text.eq_ignore_ascii_case(name) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "weak_password",
+        "The password is too easy to guess, or too long.",
+        "Use 10 to 1024 bytes that are not the name; a few words in a row are good.",
+    ))
+}
+
+/// Checks a list of host groups.
+pub(super) fn host_groups(groups: &[String]) -> Result<(), Problem> {
+    let unfit = |group: &&String| *group != scope::ALL && name("host group", group).is_err();
+    if groups.len() > HOST_GROUPS_MAX || groups.is_empty() {
+        return Err(Problem::invalid(
+            "invalid_host_groups",
+            format!("The list of host groups is empty or longer than {HOST_GROUPS_MAX}."),
+            "Name the groups, or `*` for all.",
+        ));
+    }
+    match groups.iter().find(unfit) {
+        None => Ok(()),
+        Some(group) => Err(Problem::invalid(
+            "invalid_host_groups",
+            format!("`{}` cannot be the name of a host group.", shown(group)),
+            "Use 1 to 63 letters, digits, `.`, `_` and `-`, or `*` for all.",
+        )),
+    }
 }
 
 /// Checks the paths of a source group.

@@ -1,64 +1,71 @@
-//! The sign-in cookie: an API token that the page's scripts cannot read.
+//! The sign-in cookie: a random word that the page's scripts cannot read, and that is nothing but
+//! the name of a sign-in here.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum_extra::extract::cookie::CookieJar;
 
-/// The cookie's name.
+/// The cookie's name over HTTPS. Browsers take one of this name only from the host itself, so that
+/// no neighbour under the same domain can plant its own.
+pub(crate) const NAME_HTTPS: &str = "__Host-holdfast_sign_in";
+
+/// The cookie's name over plain HTTP, where browsers refuse the other.
 pub(crate) const NAME: &str = "holdfast_sign_in";
 
-/// How long a browser keeps it, in seconds: a year. The token itself decides how long it is good.
-const AGE_SECONDS: u32 = 365 * 24 * 3600;
-
-/// The token in the sign-in cookie, if there is one.
-pub(crate) fn token(headers: &HeaderMap) -> Option<String> {
+/// The word in the sign-in cookie, if there is one. `https` says that the browser is known to speak
+/// HTTPS: then only the cookie that nobody else can plant counts.
+pub(crate) fn token(headers: &HeaderMap, https: bool) -> Option<String> {
     let jar = CookieJar::from_headers(headers);
-    jar.get(NAME).map(|cookie| cookie.value().to_owned()).filter(|token| !token.is_empty())
+    let of = |name| jar.get(name).map(|cookie| cookie.value().to_owned());
+    let plain = || if https { None } else { of(NAME) };
+    of(NAME_HTTPS).or_else(plain).filter(|token| !token.is_empty())
 }
 
-/// The `Set-Cookie` value that signs in with a token that was found good.
-pub(crate) fn sign_in(token: &str, secure: bool) -> String {
-    write(token, AGE_SECONDS, secure)
+/// The `Set-Cookie` value that signs in.
+pub(crate) fn sign_in(token: &str, age_seconds: u64, https: bool) -> String {
+    write(token, age_seconds, https)
 }
 
 /// The `Set-Cookie` value that signs out.
-pub(crate) fn sign_out(secure: bool) -> String {
-    write("", 0, secure)
+pub(crate) fn sign_out(https: bool) -> String {
+    write("", 0, https)
 }
 
-/// Whether the browser speaks HTTPS, to us or to a proxy before us.
-pub(crate) fn is_https(headers: &HeaderMap) -> bool {
-    let value = |name| headers.get(name).map(|value: &header::HeaderValue| value.as_bytes());
-    value("origin").is_some_and(|origin| origin.starts_with(b"https://"))
-        || value("x-forwarded-proto") == Some(b"https")
-}
-
-fn write(value: &str, age_seconds: u32, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{NAME}={value}; Path=/; Max-Age={age_seconds}; HttpOnly; SameSite=Strict{secure}")
+fn write(value: &str, age_seconds: u64, https: bool) -> String {
+    let (name, secure) = if https { (NAME_HTTPS, "; Secure") } else { (NAME, "") };
+    format!("{name}={value}; Path=/; Max-Age={age_seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     #[test]
     fn scripts_and_other_sites_never_see_the_cookie() {
-        let cookie = sign_in("hf_api_x", true);
-        assert!(cookie.starts_with("holdfast_sign_in=hf_api_x; "), "{cookie}");
+        let cookie = sign_in("hf_sgn_x", 60, true);
+        assert!(cookie.starts_with("__Host-holdfast_sign_in=hf_sgn_x; "), "{cookie}");
         for word in ["; HttpOnly", "; SameSite=Strict", "; Secure", "; Path=/"] {
             assert!(cookie.contains(word), "{cookie}");
         }
-        assert!(!sign_in("x", false).contains("Secure"));
+        assert!(!cookie.contains("Domain"), "{cookie}");
+        let plain = sign_in("x", 60, false);
+        assert!(plain.starts_with("holdfast_sign_in=x; ") && !plain.contains("Secure"), "{plain}");
         assert!(sign_out(false).contains("Max-Age=0"));
     }
 
     #[test]
-    fn an_empty_cookie_is_none() {
+    fn over_https_a_planted_cookie_is_not_read() {
         let mut headers = HeaderMap::new();
-        assert_eq!(token(&headers), None);
+        assert_eq!(token(&headers, false), None);
         headers.insert(header::COOKIE, "a=b; holdfast_sign_in=".parse().unwrap());
-        assert_eq!(token(&headers), None);
+        assert_eq!(token(&headers, false), None);
         headers.insert(header::COOKIE, "a=b; holdfast_sign_in=t".parse().unwrap());
-        assert_eq!(token(&headers).as_deref(), Some("t"));
+        assert_eq!(token(&headers, false).as_deref(), Some("t"));
+        assert_eq!(token(&headers, true), None);
+        let both = "holdfast_sign_in=t; __Host-holdfast_sign_in=own";
+        headers.insert(header::COOKIE, both.parse().unwrap());
+        assert_eq!(token(&headers, true).as_deref(), Some("own"));
+        assert_eq!(token(&headers, false).as_deref(), Some("own"));
     }
 }

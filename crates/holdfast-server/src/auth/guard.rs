@@ -11,13 +11,14 @@ use axum::{
 use holdfast_protocol::HostId;
 use utoipa::openapi::OpenApi;
 
-use super::{Access, Principal, Role, cookie, origin};
+use super::{Access, Client, Identity, Principal, Role, Scope, cookie, origin};
 use crate::{api::problem::Problem, openapi, store::Store};
 
 /// What the guard needs to decide.
 #[derive(Clone)]
 pub(crate) struct Guard {
     store: Store,
+    identity: Identity,
     table: Arc<Table>,
 }
 
@@ -33,8 +34,8 @@ pub(crate) struct AgentOf(pub(crate) HostId);
 
 impl Guard {
     /// Guards the routes of `table`.
-    pub(crate) fn new(store: Store, table: Table) -> Self {
-        Self { store, table: Arc::new(table) }
+    pub(crate) fn new(store: Store, identity: Identity, table: Table) -> Self {
+        Self { store, identity, table: Arc::new(table) }
     }
 }
 
@@ -83,6 +84,8 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 
 impl Guard {
     async fn admit(&self, head: &mut Parts) -> Result<(), Problem> {
+        let client = Client::of(head, self.identity.trusted());
+        head.extensions.insert(client.clone());
         let Some(path) = head.extensions.get::<MatchedPath>() else { return Ok(()) };
         let Some(access) = self.table.access(&head.method, path.as_str()) else {
             // A known path with another method goes on to its 405.
@@ -92,7 +95,12 @@ impl Guard {
             Access::Public => Ok(()),
             Access::Enrolment => no_browser(&head.headers),
             Access::Agent => self.admit_agent(head).await,
-            Access::Role(role) => self.admit_person(role, head).await,
+            // The smallest role: whoever is somebody.
+            Access::Own => self.admit_person(Role::Viewer, &client, head).await.map(drop),
+            Access::Role(role) => {
+                let scope = self.admit_person(role, &client, head).await?;
+                if scope == Scope::All { Ok(()) } else { Err(outside_scope()) }
+            }
         }
     }
 
@@ -111,10 +119,15 @@ impl Guard {
         Ok(())
     }
 
-    async fn admit_person(&self, needed: Role, head: &mut Parts) -> Result<(), Problem> {
+    async fn admit_person(
+        &self,
+        needed: Role,
+        client: &Client,
+        head: &mut Parts,
+    ) -> Result<Scope, Problem> {
         let principal = match bearer(&head.headers) {
-            Some(token) => self.principal(token).await?,
-            None => self.admit_browser(head).await?,
+            Some(token) => self.script(token).await?,
+            None => self.admit_browser(client, head).await?,
         };
         // A page elsewhere must not read along, whatever it has for a token.
         if is_upgrade(head) && origin::is_other_page(&head.headers, &head.uri) {
@@ -123,28 +136,26 @@ impl Guard {
         if principal.role < needed {
             return Err(too_small(principal.role, needed));
         }
+        let scope = principal.scope.clone();
         head.extensions.insert(principal);
-        Ok(())
+        Ok(scope)
     }
 
-    async fn admit_browser(&self, head: &Parts) -> Result<Principal, Problem> {
-        let Some(token) = cookie::token(&head.headers) else {
+    async fn admit_browser(&self, client: &Client, head: &Parts) -> Result<Principal, Problem> {
+        let Some(token) = cookie::token(&head.headers, client.https) else {
             return Err(Problem::unauthorized("Nobody is signed in."));
         };
         let asks = !matches!(head.method, Method::GET | Method::HEAD) || is_upgrade(head);
         if asks && !origin::is_own_page(&head.headers, &head.uri) {
             return Err(other_page());
         }
-        self.principal(&token).await
+        let found = self.store.sign_in(&token, self.store.now()).await?;
+        found.ok_or_else(|| Problem::unauthorized("The sign-in has ended."))
     }
 
-    async fn principal(&self, token: &str) -> Result<Principal, Problem> {
-        let found = self.store.api_token(token).await?;
-        let principal = found.and_then(|found| {
-            let role = Role::from_word(&found.role)?;
-            Some(Principal { name: found.name, role })
-        });
-        principal.ok_or_else(|| Problem::unauthorized("The API token is not known to this server."))
+    async fn script(&self, token: &str) -> Result<Principal, Problem> {
+        let found = self.store.bearer(token, self.store.now()).await?;
+        found.ok_or_else(|| Problem::unauthorized("The API token is not known to this server."))
     }
 }
 
@@ -188,11 +199,19 @@ fn other_page() -> Problem {
     )
 }
 
+fn outside_scope() -> Problem {
+    Problem::forbidden(
+        "outside_scope",
+        "The role counts for some host groups only, and this is about all.",
+        "Ask an admin to do it, or for a role in all host groups.",
+    )
+}
+
 fn too_small(role: Role, needed: Role) -> Problem {
     Problem::forbidden(
         "role_too_small",
         format!("The role {} may not do this.", role.as_str()),
-        format!("Use a token with the role {}.", needed.as_str()),
+        format!("Sign in as somebody with the role {}, or use such a token.", needed.as_str()),
     )
 }
 
@@ -213,7 +232,10 @@ mod tests {
         let router: Router = Router::new()
             .route("/forgotten", get(async || "canary"))
             .route("/open", get(async || "open"))
-            .layer(middleware::from_fn_with_state(Guard::new(store, table), guard));
+            .layer(middleware::from_fn_with_state(
+                Guard::new(store, Identity::new(Vec::new(), false), table),
+                guard,
+            ));
         let ask = async |path: &str| {
             let request = Request::get(path)
                 .header("authorization", format!("Bearer {}", admin.token.expose()))

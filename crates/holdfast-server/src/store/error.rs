@@ -109,6 +109,27 @@ pub enum Error {
         /// The id that was asked for.
         silence: String,
     },
+    /// No such sign-in.
+    #[error("there is no sign-in `{id}`")]
+    SignInNotFound {
+        /// The id that was asked for.
+        id: String,
+    },
+    /// A user of that name exists.
+    #[error("there is already a user named `{name}`")]
+    UserExists {
+        /// The name.
+        name: String,
+    },
+    /// No such user.
+    #[error("there is no user `{name}`")]
+    UserNotFound {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// Nobody would be left who may change users.
+    #[error("nobody would be left who may change everything")]
+    LastAdmin,
     /// An API token of that name exists.
     #[error("there is already a token named `{name}`")]
     TokenExists {
@@ -161,6 +182,10 @@ impl Error {
             Self::AlertNotFound { .. } => "alert_not_found",
             Self::AlertResolved => "alert_resolved",
             Self::SilenceNotFound { .. } => "silence_not_found",
+            Self::SignInNotFound { .. } => "sign_in_not_found",
+            Self::UserExists { .. } => "user_exists",
+            Self::UserNotFound { .. } => "user_not_found",
+            Self::LastAdmin => "last_admin",
             Self::TokenExists { .. } => "token_exists",
             Self::EnrolmentTokenInvalid => "enrolment_token_invalid",
             Self::EnrolmentTokenUsed => "enrolment_token_used",
@@ -197,6 +222,10 @@ impl Error {
             Self::AlertNotFound { .. } => "List the alerts and use one of their ids.",
             Self::AlertResolved => "Nothing needs to be done: the trouble is over.",
             Self::SilenceNotFound { .. } => "List the silences and use one of their ids.",
+            Self::SignInNotFound { .. } => "List the sign-ins and use one of their ids.",
+            Self::UserExists { .. } => "Choose another name for the user.",
+            Self::UserNotFound { .. } => "List the users and use one of their names.",
+            Self::LastAdmin => "Make somebody else an admin of all host groups first.",
             Self::TokenExists { .. } => "Choose another name for the token.",
             Self::EnrolmentTokenInvalid => {
                 "Copy the whole token again, or make a new one for the host."

@@ -16,6 +16,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (4, "alerts", include_str!("../../migrations/0004_alerts.sql")),
     (5, "channels", include_str!("../../migrations/0005_channels.sql")),
     (6, "instances", include_str!("../../migrations/0006_instances.sql")),
+    (7, "identity", include_str!("../../migrations/0007_identity.sql")),
 ];
 
 /// Brings the database up to date.

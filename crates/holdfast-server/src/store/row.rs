@@ -5,7 +5,7 @@ use std::{error::Error, str::FromStr};
 use holdfast_protocol::message::job::{Operation, Status};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
 
 /// Typed access by column name. A value of the wrong shape is an error that names the column.
 pub(super) trait Columns {
@@ -93,6 +93,16 @@ pub(super) fn int(value: u64) -> i64 {
 /// A list as the database holds it.
 pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("lists of text have a JSON form")
+}
+
+/// A statement out of parts that stand in the program.
+pub(super) fn sql(parts: &[&'static str]) -> AssertSqlSafe<String> {
+    AssertSqlSafe(parts.concat())
+}
+
+/// The error for a word that this version does not know.
+pub(super) fn unknown(column: &'static str, word: String) -> sqlx::Error {
+    wrong(column, Unknown(word))
 }
 
 #[derive(Debug, thiserror::Error)]

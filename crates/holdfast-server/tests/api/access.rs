@@ -38,7 +38,7 @@ async fn every_route_declares_who_may_use_it() {
     let operations = operations(&server.get("/openapi.json").await.json());
     assert!(operations.len() >= 20, "only {} operations", operations.len());
     for (method, path, role) in operations {
-        let known = ["public", "enrolment", "viewer", "operator", "admin"];
+        let known = ["public", "enrolment", "own", "viewer", "operator", "admin"];
         assert!(known.contains(&role.as_str()), "{method} {path} needs {role}");
         let reads = method == Method::GET;
         assert!(reads || role != "viewer", "{method} {path} lets a viewer change something");

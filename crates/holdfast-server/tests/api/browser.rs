@@ -16,12 +16,23 @@ async fn browse(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    let cookie = server.sign_in(&json!({"token": server.admin})).await;
+    browse_with(server, method, path, &[headers, &[("cookie", &cookie)]].concat(), body).await
+}
+
+/// A request as a browser makes it, with just these headers.
+async fn browse_with(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut request = Request::builder()
         .method(method)
         .uri(format!("/api/v1{path}"))
         .header("host", "backup.example")
-        .header("content-type", "application/json")
-        .header("cookie", format!("holdfast_sign_in={}", server.admin));
+        .header("content-type", "application/json");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -31,32 +42,49 @@ async fn browse(
 #[tokio::test]
 async fn signing_in_gives_a_cookie_that_reads_and_writes() {
     let server = Server::start().await;
-    let request = Request::post("/api/v1/sign-in")
-        .header("host", "backup.example")
-        .header("origin", "https://backup.example")
-        .header("content-type", "application/json")
-        .body(Body::from(json!({"token": server.admin}).to_string()))
-        .unwrap();
-    let answer = server.send(request).await;
-    assert_eq!(answer.expect(200), json!({"name": "admin-token", "role": "admin"}));
+    let own = ("origin", "https://backup.example");
+    let token = json!({"token": server.admin}).to_string();
+    let answer = browse_with(&server, Method::POST, "/sign-in", &[own], &token).await;
+    let me = json!({"name": "admin-token", "kind": "token", "role": "admin", "host_groups": ["*"]});
+    assert_eq!(answer.expect(200), me);
     let cookie = answer.header("set-cookie");
-    for word in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/"] {
+    for word in ["__Host-holdfast_sign_in=", "HttpOnly", "SameSite=Strict", "Secure", "Path=/"] {
         assert!(cookie.contains(word), "{cookie}");
     }
-    browse(&server, Method::GET, "/me", &[], "").await.expect(200);
-    let own = [("origin", "https://backup.example")];
-    let add = r#"{"name":"web-1"}"#;
-    browse(&server, Method::POST, "/hosts", &own, add).await.expect(201);
-    let out = browse(&server, Method::POST, "/sign-out", &own, "").await;
+    assert!(!cookie.contains(&server.admin), "the cookie is not the token");
+    let cookie = answer.cookie();
+    let signed_in = [("cookie", cookie.as_str()), own];
+    let ask = async |method, path, body| browse_with(&server, method, path, &signed_in, body).await;
+    ask(Method::GET, "/me", "").await.expect(200);
+    ask(Method::POST, "/hosts", r#"{"name":"web-1"}"#).await.expect(201);
+    let out = ask(Method::POST, "/sign-out", "").await;
     out.expect(204);
     assert!(out.header("set-cookie").contains("Max-Age=0"));
+    // What somebody copied of the cookie is worth nothing either.
+    ask(Method::GET, "/me", "").await.expect_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn neither_a_token_nor_another_cookie_signs_in() {
+    let server = Server::start().await;
+    for forged in [&server.admin, "hf_sgn_wrong", "x"] {
+        let cookie = format!("holdfast_sign_in={forged}");
+        let headers = [("cookie", cookie.as_str())];
+        let answer = browse_with(&server, Method::GET, "/me", &headers, "").await;
+        answer.expect_problem(401, "invalid_token");
+    }
+    // Nor does the cookie's word work as a token.
+    let cookie = server.sign_in(&json!({"token": server.admin})).await;
+    let word = cookie.split_once('=').unwrap().1;
+    let answer = server.ask(Method::GET, "/me", Some(word), None).await;
+    answer.expect_problem(401, "invalid_token");
 }
 
 #[tokio::test]
 async fn a_wrong_token_does_not_sign_in() {
     let server = Server::start().await;
     let answer = server.ask(Method::POST, "/sign-in", None, Some(&json!({"token": "x"}))).await;
-    answer.expect_problem(401, "invalid_token");
+    answer.expect_problem(401, "invalid_credentials");
     assert_eq!(answer.header("set-cookie"), "");
 }
 

@@ -76,7 +76,7 @@ async fn a_snapshot_comes_first_and_then_every_change() {
 async fn a_browser_comes_in_with_its_cookie_from_our_own_page_only() {
     let server = Server::start().await;
     let address = listen(&server).await;
-    let cookie = ("cookie", format!("holdfast_sign_in={}", server.viewer));
+    let cookie = ("cookie", server.sign_in(&json!({"token": server.viewer})).await);
     let own = ("origin", format!("http://{address}"));
     let mut socket = connect(address, &[cookie.clone(), own]).await.unwrap();
     assert_eq!(next_json(&mut socket).await["kind"], "snapshot");
@@ -84,6 +84,21 @@ async fn a_browser_comes_in_with_its_cookie_from_our_own_page_only() {
     assert_eq!(status(connect(address, &[cookie.clone(), evil]).await.unwrap_err()), 403);
     assert_eq!(status(connect(address, &[cookie]).await.unwrap_err()), 403);
     assert_eq!(status(connect(address, &[]).await.unwrap_err()), 401);
+}
+
+#[tokio::test]
+async fn whose_sign_in_ends_sees_nothing_more() {
+    let server = Server::start().await;
+    let address = listen(&server).await;
+    let word = server.sign_in(&json!({"token": server.viewer})).await;
+    let own = ("origin", format!("http://{address}"));
+    let mut socket = connect(address, &[("cookie", word.clone()), own]).await.unwrap();
+    assert_eq!(next_json(&mut socket).await["kind"], "snapshot");
+    let sign_ins = server.get("/sign-ins?all=true").await.expect(200);
+    let id = sign_ins["sign_ins"][0]["id"].as_str().unwrap();
+    server.delete(&format!("/sign-ins/{id}")).await.expect(204);
+    let Message::Close(Some(frame)) = next(&mut socket).await else { panic!("no close frame") };
+    assert_eq!(u16::from(frame.code), 4401);
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod live;
 mod metrics;
 mod openapi;
 mod pages;
+mod sign_in;
 mod support;

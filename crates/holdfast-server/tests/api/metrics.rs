@@ -8,7 +8,9 @@ use serde_json::json;
 use crate::support::{Answer, Server};
 
 async fn numbers(server: &Server) -> Answer {
-    server.send(Request::get("/metrics").body(Body::empty()).unwrap()).await
+    let bearer = format!("Bearer {}", server.viewer);
+    let request = Request::get("/metrics").header("authorization", bearer);
+    server.send(request.body(Body::empty()).unwrap()).await
 }
 
 /// Asks until the live view has caught up, and gives the whole page.
@@ -42,6 +44,7 @@ async fn every_number_is_told_once() {
     let server = Server::with_group().await;
     holdfast_server::metrics::install();
     let text = until(&server, |text| text.contains("group=\"etc\"")).await;
+    assert!(text.contains("holdfast_build_info"), "{text}");
     let mut seen = BTreeSet::new();
     for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
         assert!(seen.insert(line), "{line} twice");
@@ -76,8 +79,10 @@ async fn the_shipped_rules_and_board_read_numbers_that_exist() {
 }
 
 #[tokio::test]
-async fn numbers_are_text_for_prometheus() {
+async fn numbers_are_text_for_prometheus_and_for_nobody_else() {
     let server = Server::start().await;
+    let stranger = Request::get("/metrics").body(Body::empty()).unwrap();
+    server.send(stranger).await.expect_problem(401, "invalid_token");
     let answer = numbers(&server).await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-type").starts_with("text/plain"));

@@ -34,15 +34,6 @@ async fn every_answer_is_hardened_and_numbered() {
 }
 
 #[tokio::test]
-async fn metrics_are_prometheus_text() {
-    holdfast_server::metrics::install();
-    let server = Server::start().await;
-    let answer = get(&server, "/metrics").await;
-    assert!(answer.text.contains("holdfast_build_info"), "{}", answer.text);
-    assert!(answer.header("content-type").starts_with("text/plain"));
-}
-
-#[tokio::test]
 async fn addresses_inside_the_dashboard_lead_to_its_page_and_missing_files_do_not() {
     let server = Server::start().await;
     let page = get(&server, "/hosts/web-1.example.com").await;

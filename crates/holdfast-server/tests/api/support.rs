@@ -8,6 +8,7 @@ use axum::{
 use holdfast_server::{
     alert::{guard::Guard, wire::Wire},
     api::{self, AppState},
+    auth::Identity,
     hub::Hub,
     live::Live,
     store::Store,
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     pub(crate) operator: String,
     pub(crate) viewer: String,
+    /// The code for the first user, while there is nobody.
+    pub(crate) setup_code: Option<String>,
 }
 
 /// What was answered.
@@ -37,6 +40,15 @@ pub(crate) struct Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::open(true).await
+    }
+
+    /// A server that nobody may use yet.
+    pub(crate) async fn empty() -> Self {
+        Self::open(false).await
+    }
+
+    async fn open(with_tokens: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         let live = Live::load(store.clone()).await.unwrap();
@@ -45,8 +57,13 @@ impl Server {
         tokio::spawn(live.clone().run(stop.clone()));
         let inside = ["127.0.0.1".parse().unwrap()];
         let wire = Wire::new(Guard::new(inside.into()));
-        let state = AppState { store: store.clone(), hub, live, wire, stop: stop.clone() };
+        let identity = Identity::new(Vec::new(), false);
+        let (signing_in, stopping) = (identity.clone(), stop.clone());
+        let state = AppState { store: store.clone(), hub, live, wire, identity, stop: stopping };
         let token = async |role: &str| {
+            if !with_tokens {
+                return String::new();
+            }
             let made = store.create_api_token(&format!("{role}-token"), role).await.unwrap();
             made.token.expose().to_owned()
         };
@@ -55,6 +72,10 @@ impl Server {
             admin: token("admin").await,
             operator: token("operator").await,
             viewer: token("viewer").await,
+            setup_code: {
+                let code = signing_in.setup_code(&store).await.unwrap();
+                code.map(|code| code.expose().to_owned())
+            },
             stop,
             dir,
         }
@@ -69,6 +90,13 @@ impl Server {
         let group = json!({"name": "etc", "repository": "main", "includes": ["/etc"]});
         server.post("/hosts/web-1/groups", &group).await.expect(201);
         server
+    }
+
+    /// Signs a browser in at `http://backup.example` and gives the cookie it keeps.
+    pub(crate) async fn sign_in(&self, body: &Value) -> String {
+        let answer = self.ask(Method::POST, "/sign-in", None, Some(body)).await;
+        answer.expect(200);
+        answer.cookie()
     }
 
     /// `GET` under `/api/v1`, as an admin.
@@ -145,6 +173,11 @@ impl Answer {
         let title = body["title"].as_str().unwrap();
         assert!(title.ends_with('.') && !body["action"].as_str().unwrap().is_empty(), "{body}");
         title.to_owned()
+    }
+
+    /// The cookie that the answer sets, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> String {
+        self.header("set-cookie").split(';').next().unwrap().to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

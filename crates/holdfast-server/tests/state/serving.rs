@@ -4,13 +4,20 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use holdfast_server::{
     ServerConfig,
-    server::{ServerError, run},
+    server::{Ready, ServerError, run},
+    store::Store,
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 fn config(dir: &Path, listen: &str) -> ServerConfig {
-    ServerConfig { data_dir: dir.to_owned(), listen: listen.to_owned(), notify_allow: vec![] }
+    ServerConfig {
+        data_dir: dir.to_owned(),
+        listen: listen.to_owned(),
+        notify_allow: vec![],
+        trusted_proxies: vec![],
+        metrics_public: false,
+    }
 }
 
 struct Running {
@@ -22,7 +29,7 @@ struct Running {
 async fn start(dir: &Path) -> Running {
     let stop = CancellationToken::new();
     let (ready, address) = oneshot::channel();
-    let on_ready = move |address| ready.send(address).unwrap();
+    let on_ready = move |started: Ready| ready.send(started.address).unwrap();
     let task = tokio::spawn(run(config(dir, "127.0.0.1:0"), stop.clone(), on_ready));
     Running { address: address.await.unwrap(), stop, task }
 }
@@ -42,6 +49,25 @@ async fn a_server_answers_when_it_is_ready_and_stops_in_time() {
     let again = start(dir.path()).await;
     again.stop.cancel();
     again.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_setup_code_is_told_while_nobody_can_sign_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let mut codes = Vec::new();
+    for _ in 0..2 {
+        let note = |started: Ready| codes.push(started.setup_code);
+        run(config(dir.path(), "127.0.0.1:0"), stop.clone(), note).await.unwrap();
+    }
+    assert!(codes.iter().all(Option::is_some), "{codes:?}");
+    assert_ne!(codes[0], codes[1], "each start has its own");
+    let store = Store::open(dir.path()).await.unwrap();
+    store.create_api_token("first", "admin").await.unwrap();
+    store.close().await;
+    let note = |started: Ready| assert_eq!(started.setup_code, None);
+    run(config(dir.path(), "127.0.0.1:0"), stop, note).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! `holdfast server`.
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode};
 
-use holdfast_server::{ServerConfig, server};
+use holdfast_server::{
+    ServerConfig,
+    server::{self, Ready},
+};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +35,8 @@ async fn serve(args: &Server) -> Result<(), Failure> {
         data_dir: args.data.clone(),
         listen: args.listen.clone(),
         notify_allow: args.notify_allow.clone(),
+        trusted_proxies: args.trusted_proxy.clone(),
+        metrics_public: args.metrics_public,
     };
     tokio::select! {
         biased;
@@ -44,9 +49,17 @@ async fn serve(args: &Server) -> Result<(), Failure> {
     }
 }
 
-/// Tells where the server listens; scripts wait for this line.
-fn announce(address: SocketAddr) {
-    print(&format!("listening on http://{address}\n"));
+/// Tells where the server listens; scripts wait for this line. The setup code is told here and
+/// nowhere else: who can read it is on the machine, and not only at the other end of the network.
+#[expect(clippy::needless_pass_by_value, reason = "the server hands it over")]
+fn announce(ready: Ready) {
+    let address = ready.address;
+    let mut text = format!("listening on http://{address}\n");
+    if let Some(code) = &ready.setup_code {
+        let code = code.expose();
+        text += &format!("nobody can sign in yet: open that page and give the setup code {code}\n");
+    }
+    print(&text);
 }
 
 /// Asks for a graceful end at the first signal, and returns at the second.
