@@ -101,6 +101,7 @@ fn repository() -> NewRepository {
         url: Secret::new("/srv/vault"),
         password: Secret::new("bench"),
         environment: BTreeMap::new(),
+        ca_certificate: None,
     }
 }
 

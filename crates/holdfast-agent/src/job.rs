@@ -57,6 +57,7 @@ impl Context {
             url: repository.url.clone(),
             password: repository.password.clone(),
             environment: repository.environment.clone(),
+            ca_certificate: repository.ca_certificate.clone(),
             cache_dir: self.directory.cache_dir(),
             scratch_dir: self.directory.run_dir().join(scratch),
         })

@@ -16,6 +16,7 @@ mod channels;
 mod enrol;
 mod evaluations;
 mod extract;
+mod group_options;
 mod groups;
 mod health;
 mod hosts;

@@ -21,14 +21,15 @@ use holdfast_link::{
     CloseReason, ExchangeError, Exchanges, ServeConfig, Unsequenced,
     transport::{Transport, accepted::Accepted},
 };
-use holdfast_protocol::{HostId, JobId, Message};
+use holdfast_protocol::{HostId, JobId, Message, RepositoryId, message::config::Slot};
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     live::Live,
     store::{
-        Cancelled, Enrolled, Enrolment, Error, LOG_LIFE, NewGroup, NewHost, NewSchedule, Store,
+        Cancelled, Enrolled, Enrolment, Error, GroupChange, LOG_LIFE, NewCredentials, NewGroup,
+        NewHost, NewSchedule, Store,
     },
 };
 use entrance::Entrance;
@@ -171,13 +172,76 @@ impl Hub {
         Ok(())
     }
 
+    /// Changes a source group and tells the agent.
+    ///
+    /// # Errors
+    /// As [`Store::change_group`].
+    pub async fn change_group(
+        &self,
+        actor: &str,
+        host: HostId,
+        name: &str,
+        change: &GroupChange,
+    ) -> Result<(), Error> {
+        self.store().change_group(actor, host, name, change).await?;
+        self.push_config(host).await;
+        Ok(())
+    }
+
+    /// Changes the credentials of a repository's slot and tells the agents.
+    ///
+    /// # Errors
+    /// As [`Store::set_credentials`].
+    pub async fn set_credentials(
+        &self,
+        actor: &str,
+        repository: RepositoryId,
+        slot: Slot,
+        new: &NewCredentials,
+    ) -> Result<(), Error> {
+        let hosts = self.store().set_credentials(actor, repository, slot, new).await?;
+        self.push_configs(hosts).await;
+        Ok(())
+    }
+
+    /// Clears a repository's slot and tells the agents.
+    ///
+    /// # Errors
+    /// As [`Store::clear_credentials`].
+    pub async fn clear_credentials(
+        &self,
+        actor: &str,
+        repository: RepositoryId,
+        slot: Slot,
+    ) -> Result<(), Error> {
+        let hosts = self.store().clear_credentials(actor, repository, slot).await?;
+        self.push_configs(hosts).await;
+        Ok(())
+    }
+
+    /// Names the host that keeps a repository in order and tells the agents.
+    ///
+    /// # Errors
+    /// As [`Store::set_runner`].
+    pub async fn set_runner(
+        &self,
+        actor: &str,
+        repository: RepositoryId,
+        runner: Option<HostId>,
+    ) -> Result<(), Error> {
+        let hosts = self.store().set_runner(actor, repository, runner).await?;
+        self.push_configs(hosts).await;
+        Ok(())
+    }
+
     /// Removes a source group and tells the agent.
     ///
     /// # Errors
     /// As [`Store::remove_group`].
     pub async fn remove_group(&self, actor: &str, host: HostId, name: &str) -> Result<(), Error> {
-        self.store().remove_group(actor, host, name).await?;
+        let hosts = self.store().remove_group(actor, host, name).await?;
         self.push_config(host).await;
+        self.push_configs(hosts).await;
         Ok(())
     }
 
@@ -265,6 +329,12 @@ impl Hub {
         let untold = reconciler.take(self.store(), self.live(), &self.inner.registry).await;
         for host in untold {
             tracing::info!(%host, "the agent lacks its configuration; it is sent again");
+            self.push_config(host).await;
+        }
+    }
+
+    async fn push_configs(&self, hosts: Vec<HostId>) {
+        for host in hosts {
             self.push_config(host).await;
         }
     }

@@ -6,22 +6,28 @@
 mod alert;
 mod calendar;
 mod channel;
+mod options;
 mod user;
 
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId, ScheduleId,
     message::{
+        config::GroupOptions,
         job::{self, Operation, Status},
-        log, snapshot,
+        log,
+        parameters::Retention,
+        schedule::Window,
+        snapshot,
     },
 };
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
+pub use options::{GroupOptionsDoc, RetentionDoc};
 pub use user::{SignInView, UserView};
 
 use crate::{
@@ -109,6 +115,13 @@ pub struct GroupView {
     pub includes: Vec<String>,
     /// restic exclude patterns.
     pub excludes: Vec<String>,
+    /// How it is backed up.
+    #[schema(value_type = GroupOptionsDoc)]
+    pub options: GroupOptions,
+    /// Which snapshots are kept; absent for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RetentionDoc>)]
+    pub retention: Option<Retention>,
     /// How old its newest snapshot may be, in seconds.
     pub objective_seconds: u64,
     /// Who says so.
@@ -161,11 +174,51 @@ pub struct ScheduleView {
     pub time_zone: String,
     /// Whether it fires.
     pub enabled: bool,
+    /// A slot starts up to this much after its time, each host at a moment of its own.
+    pub jitter_seconds: u32,
+    /// The only time of the day in which a slot may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowView>,
+    /// Whether the latest of the slots that went by while the machine was off is made up for.
+    pub catch_up: bool,
     /// The cron expression as a sentence.
     pub in_words: String,
     /// When it fires next; absent when disabled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_at: Option<Timestamp>,
+}
+
+/// A part of the day, by the clock of the schedule's zone. It may go over midnight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Window)]
+pub struct WindowView {
+    /// The first minute in it, such as `22:00`.
+    pub from: String,
+    /// The first minute that is no longer in it, such as `06:00`.
+    pub until: String,
+}
+
+impl From<Window> for WindowView {
+    fn from(window: Window) -> Self {
+        let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+        Self { from: clock(window.from_minute), until: clock(window.until_minute) }
+    }
+}
+
+impl WindowView {
+    /// The window in minutes of the day; `None` when a time is none, or both are the same.
+    #[must_use]
+    pub fn minutes(&self) -> Option<Window> {
+        let minute = |text: &str| {
+            let (hours, minutes) = text.split_once(':')?;
+            let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
+            (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        let window =
+            Window { from_minute: minute(&self.from)?, until_minute: minute(&self.until)? };
+        (window.from_minute != window.until_minute).then_some(window)
+    }
 }
 
 /// The backup of a host that ended last.

@@ -89,6 +89,8 @@ impl Bench {
                 url: Secret::new(self.path("repository").to_string_lossy()),
                 password: Secret::new("canary-password"),
                 environment: std::collections::BTreeMap::new(),
+                ca_certificate: None,
+                admin: None,
             }],
             groups: vec![],
         });

@@ -7,11 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::{
     JobId, ScheduleId,
-    message::{
-        command::Run,
-        job::Operation,
-        schedule::{Schedule, Set},
-    },
+    message::schedule::{Schedule, Set},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -77,17 +73,8 @@ pub fn firing(
             tracing::warn!(group = %name, "a schedule names a source group that does not exist");
             return None;
         };
-        Some(Run {
-            config_version: settings.config_version(),
-            tag: group.name.clone(),
-            includes: group.includes.clone(),
-            excludes: group.excludes.clone(),
-            ..Run::new(
-                JobId::of_slot_group(host, schedule.id, scheduled_at, 1, index, name),
-                Operation::Backup,
-                group.repository_id,
-            )
-        })
+        let job = JobId::of_slot_group(host, schedule.id, scheduled_at, 1, index, name);
+        Some(group.run(job, settings.config_version()))
     };
     Firing {
         slot: Slot { schedule_id: schedule.id, scheduled_at },

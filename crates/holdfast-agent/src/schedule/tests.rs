@@ -76,11 +76,13 @@ fn schedule_id() -> ScheduleId {
 }
 
 fn config(groups: &[&str]) -> Message {
-    let group = |name: &&str| config::Group {
-        name: (*name).to_owned(),
-        repository_id: RepositoryId::from_uuid(Uuid::from_u128(9)),
-        includes: vec![format!("/{name}")],
-        excludes: vec![],
+    let group = |name: &&str| {
+        config::Group::new(
+            (*name).to_owned(),
+            RepositoryId::from_uuid(Uuid::from_u128(9)),
+            vec![format!("/{name}")],
+            vec![],
+        )
     };
     Message::ConfigUpdate(config::Update {
         version: 1,
@@ -97,6 +99,7 @@ fn schedules(version: i64, enabled: bool) -> Message {
         time_zone: "UTC".to_owned(),
         enabled,
         source_groups: vec!["etc".to_owned(), "home".to_owned()],
+        timing: Default::default(),
     };
     Message::ScheduleSet(Set { version, schedules: vec![schedule] })
 }

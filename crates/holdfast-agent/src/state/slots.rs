@@ -79,7 +79,16 @@ pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb
     let count = job_ids.len();
     if count > 0 {
         let Slot { schedule_id, scheduled_at } = firing.slot;
-        outbox::append(txn, &Message::ScheduleFire(Fire { schedule_id, scheduled_at, job_ids }))?;
+        outbox::append(
+            txn,
+            &Message::ScheduleFire(Fire {
+                schedule_id,
+                scheduled_at,
+                job_ids,
+                missed: 0,
+                skipped: None,
+            }),
+        )?;
     }
     Ok(count)
 }

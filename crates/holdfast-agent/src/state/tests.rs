@@ -107,6 +107,8 @@ fn config_update(version: i64) -> Message {
             url: Secret::new("/repo"),
             password: Secret::new("canary"),
             environment: BTreeMap::new(),
+            ca_certificate: None,
+            admin: None,
         }],
         groups: vec![],
     })
@@ -387,6 +389,7 @@ async fn a_slot_fires_once_though_the_clock_goes_back() {
         time_zone: "UTC".to_owned(),
         enabled: true,
         source_groups: vec!["etc".to_owned()],
+        timing: Default::default(),
     };
     let scheduled_at: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
     let host = HostId::from_uuid(Uuid::from_u128(1));

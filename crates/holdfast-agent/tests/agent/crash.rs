@@ -215,6 +215,8 @@ impl Story {
                 url: Secret::new(self.repository().to_string_lossy()),
                 password: Secret::new("canary"),
                 environment: BTreeMap::new(),
+                ca_certificate: None,
+                admin: None,
             }],
             groups: vec![],
         })

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use holdfast_protocol::message::{config::Secret, job::JobError};
+use holdfast_protocol::message::{
+    config::{Secret, is_backend_variable},
+    job::JobError,
+};
 
 use crate::error::{Code, job_error};
 
@@ -16,6 +19,9 @@ pub struct Access {
     pub password: Secret,
     /// Backend credentials by environment variable name; only known names are accepted.
     pub environment: BTreeMap<String, Secret>,
+    /// Certificates in PEM that the backend's own must be signed by; `None` for those that the host
+    /// trusts.
+    pub ca_certificate: Option<String>,
     /// restic's cache; jobs share it.
     pub cache_dir: PathBuf,
     /// Private to the job, mode 0700; made when missing. Secrets lie here while a child runs.
@@ -74,10 +80,7 @@ fn check_password(password: &str) -> Result<(), JobError> {
 }
 
 fn check_variable(name: &str, value: &Secret) -> Result<(), JobError> {
-    let known = VARIABLES.contains(&name)
-        || PREFIXES.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
-    let well_formed = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !known || !well_formed {
+    if !is_backend_variable(name) {
         let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
         return refuse(format!("The environment variable `{name}` may not be set for restic."));
     }
@@ -86,34 +89,6 @@ fn check_variable(name: &str, value: &Secret) -> Result<(), JobError> {
     }
     Ok(())
 }
-
-/// Names of backend credentials and of where a backend is.
-///
-/// A list of names and not of prefixes wherever a family has members that name programs or files
-/// with programs in them (`AWS_CONFIG_FILE`, `RCLONE_PASSWORD_COMMAND`): the configuration comes
-/// from the server, and the server may not run code here.
-const VARIABLES: &[&str] = &[
-    "AWS_ACCESS_KEY_ID",
-    "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AZURE_ACCOUNT_KEY",
-    "AZURE_ACCOUNT_NAME",
-    "AZURE_ACCOUNT_SAS",
-    "AZURE_ENDPOINT_SUFFIX",
-    "B2_ACCOUNT_ID",
-    "B2_ACCOUNT_KEY",
-    "GOOGLE_ACCESS_TOKEN",
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    "GOOGLE_PROJECT_ID",
-    "RESTIC_REST_PASSWORD",
-    "RESTIC_REST_USERNAME",
-];
-
-/// OpenStack Swift's two families, which hold credentials only.
-const PREFIXES: &[&str] = &["OS_", "ST_"];
 
 /// The password in `scheme://user:password@host`, if there is one.
 fn url_password(url: &str) -> Option<&str> {
@@ -145,6 +120,7 @@ mod tests {
             url: Secret::new(url),
             password: Secret::new(password),
             environment: BTreeMap::from([(variable.to_owned(), Secret::new("value"))]),
+            ca_certificate: None,
             cache_dir: PathBuf::new(),
             scratch_dir: PathBuf::new(),
         }

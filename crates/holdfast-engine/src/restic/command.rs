@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct SecretFiles {
     repository: NamedTempFile,
     password: NamedTempFile,
+    certificates: Option<NamedTempFile>,
 }
 
 impl SecretFiles {
@@ -38,7 +39,11 @@ impl SecretFiles {
 
     fn try_write(access: &Access) -> io::Result<Self> {
         make_private(&access.scratch_dir)?;
+        let certificates = access.ca_certificate.as_deref();
+        let certificates =
+            certificates.map(|pem| secret_file(&access.scratch_dir, "certificates-", pem));
         Ok(Self {
+            certificates: certificates.transpose()?,
             repository: secret_file(&access.scratch_dir, "repository-", access.url.expose())?,
             password: secret_file(&access.scratch_dir, "password-", access.password.expose())?,
         })
@@ -66,6 +71,9 @@ pub(crate) fn command(
     secrets: &SecretFiles,
 ) -> Command {
     let mut command = bare(program);
+    if let Some(certificates) = &secrets.certificates {
+        command.arg("--cacert").arg(certificates.path());
+    }
     command.args(arguments);
     command.envs(access.environment.iter().map(|(name, value)| (name, value.expose())));
     command.env("RESTIC_REPOSITORY_FILE", secrets.repository.path());
@@ -120,6 +128,7 @@ mod tests {
             url: Secret::new("/repo"),
             password: Secret::new("canary"),
             environment: BTreeMap::new(),
+            ca_certificate: None,
             cache_dir: home.path().join("cache"),
             scratch_dir: home.path().join("run/job"),
         };

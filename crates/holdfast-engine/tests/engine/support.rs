@@ -51,6 +51,7 @@ impl Place {
             url: Secret::new(self.repository().to_str().unwrap()),
             password: Secret::new(PASSWORD),
             environment: BTreeMap::new(),
+            ca_certificate: None,
             cache_dir: self.path("cache"),
             scratch_dir: self.scratch(),
         }

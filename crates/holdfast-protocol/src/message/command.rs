@@ -1,10 +1,13 @@
 //! Commands and their answers. All are records: none is lost, each takes effect once.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     JobId, RepositoryId,
     message::{
+        config::{CommandSource, Hooks},
         job::{JobError, Operation},
         parameters::{Bandwidth, Parameters},
     },
@@ -43,6 +46,19 @@ pub struct Run {
     /// How often a failed job is tried again.
     #[serde(flatten)]
     pub retry: Retry,
+    /// How long the job may take before it is ended; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<NonZeroU32>,
+    /// What the host runs before and after.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// Back up what a command of the host writes, instead of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<CommandSource>,
+    /// Whether a backup makes the repository when there is none. The server says so to one host at
+    /// a time, because restic does not survive two: see [`Operation::is_exclusive`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_create: Option<bool>,
 }
 
 impl Run {
@@ -60,6 +76,10 @@ impl Run {
             parameters: None,
             bandwidth: Bandwidth::default(),
             retry: Retry::default(),
+            timeout_seconds: None,
+            hooks: Hooks::default(),
+            source: None,
+            may_create: None,
         }
     }
 }

@@ -28,6 +28,59 @@ pub struct Schedule {
     /// Names of the source groups to back up, one job each.
     #[serde(default)]
     pub source_groups: Vec<String>,
+    /// How exactly its slots are kept.
+    #[serde(default, skip_serializing_if = "Timing::is_default")]
+    pub timing: Timing,
+}
+
+/// How exactly a schedule's slots are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timing {
+    /// A slot starts at its nominal time and up to this much later, by the host and the schedule
+    /// but always the same, so that a fleet does not come all at once.
+    pub jitter_seconds: u32,
+    /// The only time of the day in which a slot may start; a slot outside it is missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Whether the latest of the slots that went by while the machine was off is made up for.
+    pub catch_up: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { jitter_seconds: 0, window: None, catch_up: true }
+    }
+}
+
+impl Timing {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A part of the day, by the clock of the schedule's zone. It may go over midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The first minute of the day in it, 0 to 1439.
+    pub from_minute: u16,
+    /// The first minute of the day that is no longer in it.
+    pub until_minute: u16,
+}
+
+impl Window {
+    /// Whether the minute of the day `minute` is in it.
+    #[must_use]
+    pub fn contains(&self, minute: u16) -> bool {
+        let (from, until) = (self.from_minute, self.until_minute);
+        if from <= until {
+            (from..until).contains(&minute)
+        } else {
+            minute >= from || minute < until
+        }
+    }
 }
 
 /// `schedule.ack`: this version is stored on the agent and in force.
@@ -46,7 +99,45 @@ pub struct Fire {
     pub schedule_id: ScheduleId,
     /// The slot's nominal time.
     pub scheduled_at: Timestamp,
-    /// The jobs, one per source group; ids are [`JobId::of_slot`].
+    /// The jobs, one per source group; ids are [`JobId::of_slot`]. None when the slot was left out.
     #[serde(default)]
     pub job_ids: Vec<JobId>,
+    /// How many slots before this one went by without being made up for, because the machine was
+    /// off.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u32,
+    /// Why the slot was left out; absent when it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Skipped>,
+}
+
+/// Why a slot was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skipped {
+    /// It lay outside the schedule's window.
+    OutsideWindow,
+    /// The machine was off when it was due, and the schedule does not make up for that.
+    MachineOff,
+    /// The job of an earlier slot had not ended.
+    StillRunning,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_may_go_over_midnight() {
+        let night = Window { from_minute: 22 * 60, until_minute: 6 * 60 };
+        assert!(night.contains(23 * 60) && night.contains(0) && night.contains(6 * 60 - 1));
+        assert!(!night.contains(6 * 60) && !night.contains(12 * 60));
+        let day = Window { from_minute: 8 * 60, until_minute: 17 * 60 };
+        assert!(day.contains(8 * 60) && !day.contains(17 * 60));
+    }
 }

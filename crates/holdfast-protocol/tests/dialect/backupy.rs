@@ -310,11 +310,8 @@ fn log_lines_are_numbered_as_they_come() {
 }
 
 fn configuration() -> Update {
-    let group = |name: &str, include: &str| Group {
-        name: text(name),
-        repository_id: empty_ledger().repository_of(name),
-        includes: vec![text(include)],
-        excludes: Vec::new(),
+    let group = |name: &str, include: &str| {
+        Group::new(text(name), empty_ledger().repository_of(name), vec![text(include)], Vec::new())
     };
     Update {
         version: 6,
@@ -339,6 +336,7 @@ fn a_source_group_is_a_job_with_its_target_and_comes_back() {
                 time_zone: text(zone),
                 enabled: true,
                 source_groups: vec![text("shop")],
+                timing: Default::default(),
             })
             .into(),
     };

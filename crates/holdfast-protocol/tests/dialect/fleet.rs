@@ -184,6 +184,8 @@ fn a_partial_configuration_changes_only_what_it_names_and_never_takes_the_admins
         url: Secret::new("/old"),
         password: Secret::new("old"),
         environment: Default::default(),
+        ca_certificate: None,
+        admin: None,
     };
     let update = ConfigUpdate { repo_url: Secret::new("/new"), ..ConfigUpdate::default() };
     let updated = update.onto(&stored).unwrap();

@@ -370,13 +370,10 @@ fn configuration() -> Update {
             url: Secret::new("s3:https://s3.example/bucket"),
             password: Secret::new("canary"),
             environment: [("AWS_ACCESS_KEY_ID".to_owned(), Secret::new("canary-key"))].into(),
+            ca_certificate: None,
+            admin: None,
         }],
-        groups: vec![Group {
-            name: "home".into(),
-            repository_id: id,
-            includes: vec!["/home".into()],
-            excludes: vec!["*.tmp".into()],
-        }],
+        groups: vec![Group::new("home", id, vec!["/home".into()], vec!["*.tmp".into()])],
     }
 }
 

@@ -1,6 +1,7 @@
 //! When source groups are backed up on their own.
 
 use axum::{Json, extract::State, http::StatusCode};
+use holdfast_protocol::message::schedule::Timing;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,7 +16,7 @@ use crate::{
     auth::{Access, Principal, Role},
     openapi,
     store::NewSchedule,
-    view::{Calendar, CalendarError, GroupView},
+    view::{Calendar, CalendarError, GroupView, WindowView},
 };
 
 /// When to back a source group up.
@@ -29,7 +30,19 @@ struct SetSchedule {
     /// A disabled schedule is kept and does not fire.
     #[serde(default = "yes")]
     enabled: bool,
+    /// A slot starts up to this much after its time, each host at a moment of its own; at most
+    /// 86400.
+    #[serde(default)]
+    jitter_seconds: u32,
+    /// The only time of the day in which a slot may start; a slot outside it is left out.
+    window: Option<WindowView>,
+    /// Whether the latest of the slots that went by while the machine was off is made up for.
+    #[serde(default = "yes")]
+    catch_up: bool,
 }
+
+/// A day of jitter: more would let a daily slot meet the next one.
+const JITTER_SECONDS_MAX: u32 = 86_400;
 
 fn yes() -> bool {
     true
@@ -60,10 +73,12 @@ async fn set(
     let host = state.store.find_host(&host).await?;
     Calendar::parse(&schedule.cron, &schedule.time_zone, state.store.now())
         .map_err(|error| refused(&error))?;
+    let timing = timing(&schedule)?;
     let schedule = NewSchedule {
         cron: schedule.cron,
         time_zone: schedule.time_zone,
         enabled: schedule.enabled,
+        timing,
     };
     state.hub.set_schedule(&principal.name, host, &name, &schedule).await?;
     Ok(Json(groups::view(&state, host, &name).await?))
@@ -85,6 +100,21 @@ async fn remove(
     let host = state.store.find_host(&host).await?;
     state.hub.remove_schedule(&principal.name, host, &name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn timing(schedule: &SetSchedule) -> Result<Timing, Problem> {
+    let invalid = |title: &str, action: &str| Problem::invalid("invalid_schedule", title, action);
+    if schedule.jitter_seconds > JITTER_SECONDS_MAX {
+        return Err(invalid("The jitter is longer than a day.", "Give at most 86400 seconds."));
+    }
+    let window = match &schedule.window {
+        None => None,
+        Some(window) => Some(window.minutes().ok_or_else(|| {
+            invalid("The window is no part of a day.", "Give two times, such as 22:00 and 06:00.")
+        })?),
+    };
+    let (jitter_seconds, catch_up) = (schedule.jitter_seconds, schedule.catch_up);
+    Ok(Timing { jitter_seconds, window, catch_up })
 }
 
 fn refused(error: &CalendarError) -> Problem {

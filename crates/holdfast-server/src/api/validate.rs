@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use holdfast_protocol::message::config::Secret;
+use holdfast_protocol::message::config::{Secret, is_backend_variable};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -33,14 +33,6 @@ const HOST_GROUPS_MAX: usize = 100;
 
 /// How many backend credentials a repository may have.
 const VARIABLES_MAX: usize = 64;
-
-/// Beginnings of variables that restic's backends read. Any other could change what the agent
-/// executes (`LD_PRELOAD`, `RESTIC_PASSWORD_COMMAND`), so it is refused.
-const VARIABLE_PREFIXES: &[&str] = &["AWS_", "AZURE_", "B2_", "GOOGLE_", "OS_", "RCLONE_", "ST_"];
-
-/// Further variables that are allowed whole.
-const VARIABLES: &[&str] =
-    &["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "RESTIC_REST_PASSWORD", "RESTIC_REST_USERNAME"];
 
 /// Checks the name of a `noun`.
 pub(super) fn name(noun: &str, name: &str) -> Result<(), Problem> {
@@ -174,6 +166,55 @@ pub(super) fn environment(environment: &BTreeMap<String, Secret>) -> Result<(), 
     Ok(())
 }
 
+/// Checks that backend credentials are for a backend of this kind: those of another would do
+/// nothing but lie on every host.
+pub(super) fn environment_of(
+    kind: &str,
+    environment: &BTreeMap<String, Secret>,
+) -> Result<(), Problem> {
+    let own: &[&str] = match kind {
+        "rest" => &["RESTIC_REST_"],
+        "s3" => &["AWS_"],
+        "b2" => &["B2_"],
+        "azure" => &["AZURE_"],
+        "gs" => &["GOOGLE_"],
+        "swift" => &["OS_", "ST_"],
+        _ => &[],
+    };
+    let fits = |name: &String| own.iter().any(|start| name.starts_with(start));
+    match environment.keys().find(|name| !fits(name)) {
+        None => Ok(()),
+        Some(name) => Err(refused(format!(
+            "The variable `{}` is not for a repository of the kind `{kind}`.",
+            shown(name)
+        ))),
+    }
+}
+
+/// The longest list of certificates, in bytes.
+const CERTIFICATES_LENGTH_MAX: usize = 64 * 1024;
+
+/// Checks certificates in PEM.
+pub(super) fn certificates(pem: &str) -> Result<(), Problem> {
+    let begins = pem.matches("-----BEGIN CERTIFICATE-----").count();
+    let ends = pem.matches("-----END CERTIFICATE-----").count();
+    if pem.contains("PRIVATE KEY") {
+        return Err(certificate_refused("The text holds a private key."));
+    }
+    if begins == 0 || begins != ends || pem.len() > CERTIFICATES_LENGTH_MAX || !pem.is_ascii() {
+        return Err(certificate_refused("The text is not a list of certificates in PEM."));
+    }
+    Ok(())
+}
+
+pub(super) fn certificate_refused(title: &str) -> Problem {
+    Problem::invalid(
+        "invalid_certificate",
+        title,
+        "Give the certificates of your own authority for the slot `repo`, in PEM and without keys.",
+    )
+}
+
 fn refused(title: String) -> Problem {
     Problem::invalid(
         "invalid_environment",
@@ -181,15 +222,6 @@ fn refused(title: String) -> Problem {
         "Give only the variables in which restic's backends take credentials, such as \
          AWS_ACCESS_KEY_ID.",
     )
-}
-
-fn is_backend_variable(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-    let known = VARIABLES.contains(&name)
-        || VARIABLE_PREFIXES
-            .iter()
-            .any(|start| name.len() > start.len() && name.starts_with(start));
-    plain && known && !name.ends_with("_COMMAND")
 }
 
 fn few(code: &'static str, list: &[String]) -> Result<(), Problem> {

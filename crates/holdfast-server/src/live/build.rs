@@ -146,6 +146,8 @@ impl Parts<'_> {
             repository_name: row.repository_name,
             includes: row.includes,
             excludes: row.excludes,
+            options: row.options,
+            retention: row.retention,
         }
     }
 }
@@ -182,5 +184,8 @@ fn schedule_view(schedule: ScheduleRow, now: Timestamp) -> ScheduleView {
         cron: schedule.cron,
         time_zone: schedule.time_zone,
         enabled: schedule.enabled,
+        jitter_seconds: schedule.timing.jitter_seconds,
+        window: schedule.timing.window.map(Into::into),
+        catch_up: schedule.timing.catch_up,
     }
 }

@@ -1,11 +1,18 @@
 //! Source groups: what is backed up on a host, and where to.
 
-use holdfast_protocol::{HostId, RepositoryId, ScheduleId, message::config};
+use holdfast_protocol::{
+    HostId, RepositoryId, ScheduleId,
+    message::{
+        config::{self, GroupOptions},
+        parameters::Retention,
+        schedule::Timing,
+    },
+};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, audit, evaluation, host,
+    Error, Store, audit, evaluation, host, repository,
     row::{Columns, int, json},
 };
 
@@ -22,6 +29,23 @@ pub struct NewGroup {
     pub excludes: Vec<String>,
     /// How old the newest snapshot may be, in seconds; `None` lets the schedule decide.
     pub objective_seconds: Option<u64>,
+    /// How it is backed up.
+    pub options: GroupOptions,
+    /// Which snapshots are kept; `None` for all.
+    pub retention: Option<Retention>,
+}
+
+/// A change of a source group; what is `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct GroupChange {
+    /// Where its snapshots go from now on.
+    pub repository_id: Option<RepositoryId>,
+    /// Paths to back up.
+    pub includes: Option<Vec<String>>,
+    /// restic exclude patterns.
+    pub excludes: Option<Vec<String>>,
+    /// How it is backed up.
+    pub options: Option<GroupOptions>,
 }
 
 /// A stored group with its repository's name and its schedule.
@@ -34,6 +58,8 @@ pub(crate) struct GroupRow {
     pub(crate) includes: Vec<String>,
     pub(crate) excludes: Vec<String>,
     pub(crate) objective_seconds: Option<u64>,
+    pub(crate) options: GroupOptions,
+    pub(crate) retention: Option<Retention>,
     pub(crate) schedule: Option<ScheduleRow>,
 }
 
@@ -44,6 +70,7 @@ pub(crate) struct ScheduleRow {
     pub(crate) cron: String,
     pub(crate) time_zone: String,
     pub(crate) enabled: bool,
+    pub(crate) timing: Timing,
     /// Since when it is as it is.
     pub(crate) changed_at: Timestamp,
 }
@@ -73,27 +100,105 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a source group and its schedule. Snapshots and ended jobs stay.
+    /// Removes a source group and its schedule. Snapshots and ended jobs stay. Returns the other
+    /// hosts whose configuration this changes.
     ///
     /// # Errors
     /// [`Error::GroupNotFound`] and [`Error::Database`].
-    pub async fn remove_group(&self, actor: &str, host: HostId, name: &str) -> Result<(), Error> {
+    pub async fn remove_group(
+        &self,
+        actor: &str,
+        host: HostId,
+        name: &str,
+    ) -> Result<Vec<HostId>, Error> {
         const PHASE: &str = "removing a source group";
         let mut tx = self.begin(PHASE).await?;
-        let removed = sqlx::query("DELETE FROM source_groups WHERE host_id = $1 AND name = $2")
+        let found = find(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
+        let found = found.ok_or_else(|| not_found(name))?;
+        sqlx::query("DELETE FROM source_groups WHERE host_id = $1 AND name = $2")
             .bind(host.to_string())
             .bind(name)
             .execute(&mut *tx)
             .await
-            .map_err(Error::database(PHASE))?
-            .rows_affected();
-        if removed == 0 {
-            return Err(not_found(name));
-        }
+            .map_err(Error::database(PHASE))?;
+        // Another host may keep the repository in order from now on.
+        let others = repository::raise_users(&mut tx, found.repository_id)
+            .await
+            .map_err(Error::database(PHASE))?;
         evaluation::close_form(&mut tx, host, name, self.now())
             .await
             .map_err(Error::database(PHASE))?;
         finish(&mut tx, actor, "group.remove", host, name).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(others)
+    }
+
+    /// Changes a source group and raises its host's configuration's version.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] and [`Error::Database`].
+    pub async fn change_group(
+        &self,
+        actor: &str,
+        host: HostId,
+        name: &str,
+        change: &GroupChange,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "changing a source group";
+        let mut tx = self.begin(PHASE).await?;
+        let changed = sqlx::query(
+            "UPDATE source_groups SET repository_id = COALESCE($3, repository_id),
+                 includes = COALESCE($4, includes), excludes = COALESCE($5, excludes),
+                 options = COALESCE($6, options)
+             WHERE host_id = $1 AND name = $2",
+        )
+        .bind(host.to_string())
+        .bind(name)
+        .bind(change.repository_id.map(|id| id.to_string()))
+        .bind(change.includes.as_ref().map(json))
+        .bind(change.excludes.as_ref().map(json))
+        .bind(change.options.as_ref().map(json))
+        .execute(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
+        if changed.rows_affected() == 0 {
+            return Err(not_found(name));
+        }
+        finish(&mut tx, actor, "group.change", host, name).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        Ok(())
+    }
+
+    /// Sets which snapshots of a group are kept; `None` for all. Only the server's maintenance goes
+    /// by it, so the agent's configuration stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::GroupNotFound`] and [`Error::Database`].
+    pub async fn set_retention(
+        &self,
+        actor: &str,
+        host: HostId,
+        name: &str,
+        retention: Option<&Retention>,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "setting a retention";
+        let mut tx = self.begin(PHASE).await?;
+        let changed =
+            sqlx::query("UPDATE source_groups SET retention = $3 WHERE host_id = $1 AND name = $2")
+                .bind(host.to_string())
+                .bind(name)
+                .bind(retention.map(json))
+                .execute(&mut *tx)
+                .await
+                .map_err(Error::database(PHASE))?;
+        if changed.rows_affected() == 0 {
+            return Err(not_found(name));
+        }
+        audit::note(&mut tx, actor, "group.retention", &format!("{host}/{name}"))
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
         Ok(())
@@ -138,8 +243,8 @@ impl Store {
         const PHASE: &str = "reading source groups";
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT g.host_id, g.name, g.repository_id, r.name AS repository_name, g.includes,
-                 g.excludes, g.objective_seconds, s.id AS schedule_id, s.cron, s.time_zone,
-                 s.enabled, s.changed_at
+                 g.excludes, g.objective_seconds, g.options, g.retention, s.id AS schedule_id,
+                 s.cron, s.time_zone, s.enabled, s.timing, s.changed_at
              FROM source_groups g
              JOIN repositories r ON r.id = g.repository_id
              LEFT JOIN schedules s ON s.host_id = g.host_id AND s.group_name = g.name
@@ -163,7 +268,7 @@ pub(super) async fn find(
     name: &str,
 ) -> Result<Option<config::Group>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT name, repository_id, includes, excludes FROM source_groups
+        "SELECT name, repository_id, includes, excludes, options FROM source_groups
          WHERE host_id = $1 AND name = $2",
     )
     .bind(host.to_string())
@@ -179,7 +284,7 @@ pub(super) async fn config_of(
     host: HostId,
 ) -> Result<Vec<config::Group>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT name, repository_id, includes, excludes FROM source_groups
+        "SELECT name, repository_id, includes, excludes, options FROM source_groups
          WHERE host_id = $1 ORDER BY name",
     )
     .bind(host.to_string())
@@ -207,8 +312,9 @@ async fn insert(
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "INSERT INTO source_groups
-             (host_id, name, repository_id, includes, excludes, created_at, objective_seconds)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (host_id, name) DO NOTHING",
+             (host_id, name, repository_id, includes, excludes, created_at, objective_seconds,
+              options, retention)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (host_id, name) DO NOTHING",
     )
     .bind(host.to_string())
     .bind(&group.name)
@@ -217,6 +323,8 @@ async fn insert(
     .bind(json(&group.excludes))
     .bind(Timestamp::now().as_millisecond())
     .bind(group.objective_seconds.map(int))
+    .bind(json(&group.options))
+    .bind(group.retention.as_ref().map(json))
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -228,6 +336,7 @@ fn read_config(row: &SqliteRow) -> Result<config::Group, sqlx::Error> {
         repository_id: row.parsed("repository_id")?,
         includes: row.json("includes")?,
         excludes: row.json("excludes")?,
+        options: row.json("options")?,
     })
 }
 
@@ -239,6 +348,7 @@ fn read(row: &SqliteRow) -> Result<GroupRow, sqlx::Error> {
             cron: row.text("cron")?,
             time_zone: row.text("time_zone")?,
             enabled: row.flag("enabled")?,
+            timing: row.json("timing")?,
             changed_at: row.time("changed_at")?,
         }),
     };
@@ -250,6 +360,8 @@ fn read(row: &SqliteRow) -> Result<GroupRow, sqlx::Error> {
         includes: row.json("includes")?,
         excludes: row.json("excludes")?,
         objective_seconds: row.count_opt("objective_seconds")?,
+        options: row.json("options")?,
+        retention: row.json_opt("retention")?,
         schedule,
     })
 }

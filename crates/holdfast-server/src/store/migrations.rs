@@ -17,6 +17,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (5, "channels", include_str!("../../migrations/0005_channels.sql")),
     (6, "instances", include_str!("../../migrations/0006_instances.sql")),
     (7, "identity", include_str!("../../migrations/0007_identity.sql")),
+    (8, "repositories", include_str!("../../migrations/0008_repositories.sql")),
 ];
 
 /// Brings the database up to date.

@@ -1,5 +1,7 @@
 //! Repositories and their sealed credentials.
 
+mod credentials;
+
 use std::collections::BTreeMap;
 
 use holdfast_protocol::{
@@ -7,6 +9,7 @@ use holdfast_protocol::{
     message::config::{self, Secret},
 };
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use sqlx::{SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -15,6 +18,18 @@ use crate::{
     secret::{Place, Sealer, SecretError},
     view::RepositoryView,
 };
+
+pub(super) use credentials::raise_users;
+pub use credentials::{NewCredentials, NewLocation};
+
+/// SQL: the id of the host that keeps the repository `r` in order.
+macro_rules! runner {
+    () => {
+        "COALESCE((SELECT id FROM hosts WHERE id = r.runner_host_id AND removed_at IS NULL),
+             (SELECT g.host_id FROM source_groups g WHERE g.repository_id = r.id
+              ORDER BY g.created_at, g.host_id LIMIT 1))"
+    };
+}
 
 /// A repository to be added.
 #[derive(Debug, Clone)]
@@ -31,6 +46,9 @@ pub struct NewRepository {
     pub password: Secret,
     /// Backend credentials by environment variable name.
     pub environment: BTreeMap<String, Secret>,
+    /// The certificates, PEM, that the backend's must be signed by; `None` for those that the hosts
+    /// trust.
+    pub ca_certificate: Option<String>,
 }
 
 impl Store {
@@ -92,29 +110,37 @@ impl Store {
         .fetch_optional(self.readers())
         .await
         .map_err(Error::database(PHASE))?;
-        let row = row.ok_or_else(|| Error::RepositoryNotFound {
-            repository: text.chars().take(100).collect(),
-        })?;
+        let row = row.ok_or_else(|| not_found(text))?;
         row.parsed("id").map_err(Error::database(PHASE))
     }
 
-    /// The repositories that the groups of `host` use, with their secrets, for its agent.
+    /// The repositories that the groups of `host` use or that it keeps in order, with their
+    /// secrets, for its agent. What deletes goes only to the one that keeps the repository in
+    /// order.
     pub(super) async fn repositories_of(
         &self,
         connection: &mut SqliteConnection,
         host: HostId,
     ) -> Result<Vec<config::Repository>, Error> {
         const PHASE: &str = "reading a host's repositories";
-        let rows = sqlx::query(
-            "SELECT id, name, url, password, environment FROM repositories
-             WHERE id IN (SELECT repository_id FROM source_groups WHERE host_id = $1)
-             ORDER BY name",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT r.id, r.name, r.url, r.password, r.environment, r.ca_certificate, r.admin, ",
+            runner!(),
+            " = $1 AS keeps FROM repositories r
+                 WHERE r.id IN (SELECT repository_id FROM source_groups WHERE host_id = $1)
+                     OR r.runner_host_id = $1
+                 ORDER BY r.name"
+        ))
         .bind(host.to_string())
         .fetch_all(connection)
         .await
         .map_err(Error::database(PHASE))?;
-        rows.iter().map(|row| self.open_repository(row, PHASE)).collect()
+        let open = |row: &SqliteRow| {
+            let keeps = row.flag("keeps").map_err(Error::database(PHASE))?;
+            let admin = if keeps { self.open_admin(row, PHASE)? } else { None };
+            Ok(config::Repository { admin, ..self.open_repository(row, PHASE)? })
+        };
+        rows.iter().map(open).collect()
     }
 
     fn open_repository(
@@ -135,13 +161,9 @@ impl Store {
             name: row.text("name").map_err(&database)?,
             url: open("url")?,
             password: open("password")?,
-            environment: serde_json::from_str(environment.expose()).map_err(|_| {
-                // serde's own text could quote what it read.
-                Error::damaged(phase)(SecretError::Sealed {
-                    table: "repositories",
-                    column: "environment",
-                })
-            })?,
+            environment: read_sealed(&environment, "environment").map_err(Error::damaged(phase))?,
+            ca_certificate: row.text_opt("ca_certificate").map_err(&database)?,
+            admin: None,
         })
     }
 }
@@ -155,6 +177,33 @@ pub(super) async fn check_key(pool: &SqlitePool, sealer: &Sealer) -> Result<(), 
     let Ok(Some(row)) = row else { return Ok(()) };
     let (Ok(id), Ok(sealed)) = (row.text("id"), row.text("password")) else { return Ok(()) };
     sealer.unseal(place(&id, "password"), &sealed).map(drop)
+}
+
+/// The JSON that was sealed in `column`.
+fn read_sealed<T: DeserializeOwned>(text: &Secret, column: &'static str) -> Result<T, SecretError> {
+    // serde's own text could quote what it read.
+    serde_json::from_str(text.expose())
+        .map_err(|_| SecretError::Sealed { table: "repositories", column })
+}
+
+/// The host that keeps a repository in order, if it has any host at all.
+pub(super) async fn runner(
+    connection: &mut SqliteConnection,
+    repository: RepositoryId,
+) -> Result<Option<HostId>, sqlx::Error> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        runner!(),
+        " AS runner FROM repositories r WHERE r.id = $1"
+    ))
+    .bind(repository.to_string())
+    .fetch_optional(connection)
+    .await?;
+    row.map_or(Ok(None), |row| row.parsed_opt("runner"))
+}
+
+fn not_found(text: &str) -> Error {
+    Error::RepositoryNotFound { repository: text.chars().take(100).collect() }
 }
 
 fn place<'a>(row: &'a str, column: &'static str) -> Place<'a> {
@@ -172,8 +221,8 @@ async fn insert(
     let seal = |column, secret: &Secret| sealer.seal(place(&row, column), secret.expose());
     let done = sqlx::query(
         "INSERT INTO repositories
-             (id, name, kind, location, url, password, environment, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING",
+             (id, name, kind, location, url, password, environment, created_at, ca_certificate)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING",
     )
     .bind(&row)
     .bind(&new.name)
@@ -183,6 +232,7 @@ async fn insert(
     .bind(seal("password", &new.password))
     .bind(seal("environment", &environment))
     .bind(Timestamp::now().as_millisecond())
+    .bind(new.ca_certificate.as_deref())
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)

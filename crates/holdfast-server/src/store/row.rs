@@ -51,6 +51,15 @@ pub(super) trait Columns {
         serde_json::from_str(&self.text(column)?).map_err(|source| wrong(column, source))
     }
 
+    fn json_opt<T: DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, sqlx::Error> {
+        let text = self.text_opt(column)?;
+        let read = |text: String| serde_json::from_str(&text).map_err(|it| wrong(column, it));
+        text.map(read).transpose()
+    }
+
     fn status(&self, column: &'static str) -> Result<Status, sqlx::Error> {
         let word = self.text(column)?;
         Status::from_word(&word).ok_or_else(|| wrong(column, Unknown(word)))

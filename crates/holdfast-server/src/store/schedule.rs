@@ -1,11 +1,17 @@
 //! Schedules: at most one per source group. The agent is the one that fires them.
 
-use holdfast_protocol::{HostId, ScheduleId, message::schedule};
+use holdfast_protocol::{
+    HostId, ScheduleId,
+    message::schedule::{self, Timing},
+};
 use jiff::Timestamp;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Error, Store, evaluation, group, row::Columns};
+use super::{
+    Error, Store, evaluation, group,
+    row::{Columns, json},
+};
 
 /// A schedule to be set. It has been checked with [`Calendar`](crate::view::Calendar).
 #[derive(Debug, Clone)]
@@ -16,6 +22,8 @@ pub struct NewSchedule {
     pub time_zone: String,
     /// Whether it fires.
     pub enabled: bool,
+    /// How exactly its slots are kept.
+    pub timing: Timing,
 }
 
 impl Store {
@@ -86,7 +94,7 @@ pub(super) async fn config_of(
     host: HostId,
 ) -> Result<Vec<schedule::Schedule>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT id, group_name, cron, time_zone, enabled FROM schedules
+        "SELECT id, group_name, cron, time_zone, enabled, timing FROM schedules
          WHERE host_id = $1 ORDER BY group_name",
     )
     .bind(host.to_string())
@@ -118,13 +126,14 @@ async fn replace(
 ) -> Result<(), sqlx::Error> {
     let same: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM schedules WHERE host_id = $1 AND group_name = $2 AND cron = $3
-             AND time_zone = $4 AND enabled = $5",
+             AND time_zone = $4 AND enabled = $5 AND timing = $6",
     )
     .bind(host.to_string())
     .bind(group)
     .bind(&schedule.cron)
     .bind(&schedule.time_zone)
     .bind(schedule.enabled)
+    .bind(json(&schedule.timing))
     .fetch_optional(&mut *connection)
     .await?;
     if same.is_some() {
@@ -144,11 +153,11 @@ async fn upsert(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO schedules
-             (id, host_id, group_name, cron, time_zone, enabled, created_at, changed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             (id, host_id, group_name, cron, time_zone, enabled, created_at, changed_at, timing)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
          ON CONFLICT (host_id, group_name) DO UPDATE SET
              cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled,
-             changed_at = excluded.changed_at",
+             changed_at = excluded.changed_at, timing = excluded.timing",
     )
     .bind(ScheduleId::from_uuid(Uuid::now_v7()).to_string())
     .bind(host.to_string())
@@ -157,6 +166,7 @@ async fn upsert(
     .bind(&schedule.time_zone)
     .bind(schedule.enabled)
     .bind(now.as_millisecond())
+    .bind(json(&schedule.timing))
     .execute(connection)
     .await?;
     Ok(())
@@ -169,5 +179,6 @@ fn read(row: &SqliteRow) -> Result<schedule::Schedule, sqlx::Error> {
         time_zone: row.text("time_zone")?,
         enabled: row.flag("enabled")?,
         source_groups: vec![row.text("group_name")?],
+        timing: row.json("timing")?,
     })
 }

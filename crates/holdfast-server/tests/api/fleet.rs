@@ -72,7 +72,7 @@ async fn a_repository_is_listed_without_its_secrets() {
     let server = Server::start().await;
     let body = json!({
         "name": "main", "url": "rest:https://user:canary-url@backup.example/r",
-        "password": "canary-password", "environment": {"AWS_SECRET_ACCESS_KEY": "canary-key"},
+        "password": "canary-password", "environment": {"RESTIC_REST_PASSWORD": "canary-key"},
     });
     server.post("/repositories", &body).await.expect(201);
     let answer = server.get("/repositories").await;

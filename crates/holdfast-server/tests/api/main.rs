@@ -15,5 +15,6 @@ mod live;
 mod metrics;
 mod openapi;
 mod pages;
+mod repositories;
 mod sign_in;
 mod support;

@@ -63,6 +63,8 @@ impl Fleet {
             includes: vec!["/etc".to_owned()],
             excludes: vec!["*.tmp".to_owned()],
             objective_seconds: None,
+            options: Default::default(),
+            retention: None,
         };
         self.store.add_group("ops", host.host_id, &group).await.unwrap();
         host
@@ -115,6 +117,7 @@ fn repository() -> NewRepository {
         url: Secret::new(format!("rest:https://user:{}@backup.example/", CANARIES[1])),
         password: Secret::new(PASSWORD_CANARY),
         environment: BTreeMap::from([environment]),
+        ca_certificate: None,
     }
 }
 

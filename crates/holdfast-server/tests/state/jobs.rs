@@ -235,13 +235,15 @@ async fn the_agents_own_runs_appear_when_it_tells_of_them() {
         cron: "0 3 * * *".to_owned(),
         time_zone: "Europe/Berlin".to_owned(),
         enabled: true,
+        timing: Default::default(),
     };
     fleet.store.set_schedule("ops", host.id, "etc", &nightly).await.unwrap();
     let (_, set) = fleet.store.config(host.id).await.unwrap();
     let schedule_id = set.schedules[0].id;
     let scheduled_at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
     let job = JobId::of_slot(host.id, schedule_id, scheduled_at, 1);
-    let fire = schedule::Fire { schedule_id, scheduled_at, job_ids: vec![job] };
+    let fire =
+        schedule::Fire { schedule_id, scheduled_at, job_ids: vec![job], missed: 0, skipped: None };
     let session = fleet.session(&host, 1).await;
     session.apply(vec![record(1, &Message::ScheduleFire(fire))]).await.unwrap();
     let view = fleet.job(job).await;
@@ -302,7 +304,12 @@ async fn configuration_versions_rise_with_every_change() {
     let store = &fleet.store;
     let version = async || store.config(host.id).await.unwrap().0.version;
     let first = version().await;
-    let weekly = NewSchedule { cron: "0 0 * * 0".into(), time_zone: "UTC".into(), enabled: true };
+    let weekly = NewSchedule {
+        cron: "0 0 * * 0".into(),
+        time_zone: "UTC".into(),
+        enabled: true,
+        timing: Default::default(),
+    };
     store.set_schedule("ops", host.id, "etc", &weekly).await.unwrap();
     let second = version().await;
     assert!(second > first);

@@ -230,7 +230,12 @@ async fn a_connected_agent_gets_a_changed_configuration_at_once() {
     let agent = Agent::start(&house, &host, 1, &Arc::default());
     let before = agent.config(|_| true).await;
     house.wait_for(&host, HostState::Online).await;
-    let nightly = NewSchedule { cron: "0 3 * * *".into(), time_zone: "UTC".into(), enabled: true };
+    let nightly = NewSchedule {
+        cron: "0 3 * * *".into(),
+        time_zone: "UTC".into(),
+        enabled: true,
+        timing: Default::default(),
+    };
     house.hub.set_schedule("ops", host.id, "etc", &nightly).await.unwrap();
     agent.config(|config| config.version > before.version).await;
     eventually(async || {

@@ -114,6 +114,7 @@ async fn a_host_shows_its_groups_its_last_backup_and_when_the_next_is_due() {
         cron: "0 3 * * *".to_owned(),
         time_zone: "Europe/Berlin".to_owned(),
         enabled: true,
+        timing: Default::default(),
     };
     fleet.store.set_schedule("ops", host.id, "etc", &nightly).await.unwrap();
     let live = fleet.live().await;
@@ -194,8 +195,12 @@ async fn the_objective_follows_the_schedule_until_somebody_sets_it() {
         (group.objective_seconds / 3600, group.objective_source)
     };
     assert_eq!(objective().await, (168, ObjectiveSource::Default));
-    let daily =
-        NewSchedule { cron: "0 3 * * *".to_owned(), time_zone: "UTC".to_owned(), enabled: true };
+    let daily = NewSchedule {
+        cron: "0 3 * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+        enabled: true,
+        timing: Default::default(),
+    };
     fleet.store.set_schedule("ops", host.id, "etc", &daily).await.unwrap();
     assert_eq!(objective().await, (26, ObjectiveSource::Schedule));
     fleet.store.set_objective("ops", host.id, "etc", Some(36_000)).await.unwrap();

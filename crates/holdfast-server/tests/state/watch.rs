@@ -31,7 +31,12 @@ struct Hourly {
 }
 
 fn hourly() -> NewSchedule {
-    NewSchedule { cron: "0 * * * *".to_owned(), time_zone: "UTC".to_owned(), enabled: true }
+    NewSchedule {
+        cron: "0 * * * *".to_owned(),
+        time_zone: "UTC".to_owned(),
+        enabled: true,
+        timing: Default::default(),
+    }
 }
 
 impl Hourly {
@@ -57,7 +62,13 @@ impl Hourly {
     /// The agent's word that it fired `slot` at `at`.
     fn fire(&self, seq: u64, slot: Timestamp, at: Timestamp) -> Record {
         let job_ids = vec![self.job(slot)];
-        let fire = Fire { schedule_id: self.schedule, scheduled_at: slot, job_ids };
+        let fire = Fire {
+            schedule_id: self.schedule,
+            scheduled_at: slot,
+            job_ids,
+            missed: 0,
+            skipped: None,
+        };
         Record { ts: at, ..record(seq, &Message::ScheduleFire(fire)) }
     }
 

@@ -28,6 +28,7 @@ fn schedule(cron_expr: &str, enabled: bool) -> Schedule {
         time_zone: "UTC".to_owned(),
         enabled,
         source_groups: vec!["etc".to_owned(), "home".to_owned(), "gone".to_owned()],
+        timing: Default::default(),
     }
 }
 
@@ -125,11 +126,13 @@ fn a_mark_from_a_clock_that_ran_ahead_is_pulled_back() {
 
 #[test]
 fn a_firing_has_one_job_per_known_group_with_the_same_ids_every_time() {
-    let group = |name: &str| config::Group {
-        name: name.to_owned(),
-        repository_id: RepositoryId::from_uuid(Uuid::from_u128(3)),
-        includes: vec![format!("/{name}")],
-        excludes: vec![],
+    let group = |name: &str| {
+        config::Group::new(
+            name.to_owned(),
+            RepositoryId::from_uuid(Uuid::from_u128(3)),
+            vec![format!("/{name}")],
+            vec![],
+        )
     };
     let config = config::Update {
         version: 5,

@@ -84,12 +84,12 @@ fn cron_of(group: &str, schedules: Option<&schedule::Set>) -> String {
 pub fn update_of(config: &AgentConfig, ledger: &Ledger, host_name: &str) -> Update {
     let group = |spec: &BackupJobSpec| {
         let target = config.targets.iter().find(|target| target.id == spec.target_id)?;
-        Some(Group {
-            name: spec.id.clone(),
-            repository_id: ledger.repository_of(&spec.id),
-            includes: vec![address(target)],
-            excludes: Vec::new(),
-        })
+        Some(Group::new(
+            spec.id.clone(),
+            ledger.repository_of(&spec.id),
+            vec![address(target)],
+            Vec::new(),
+        ))
     };
     Update {
         version: convert::signed(config.version),

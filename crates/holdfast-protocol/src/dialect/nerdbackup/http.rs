@@ -177,11 +177,13 @@ fn cron_of(group: &str, schedules: Option<&schedule::Set>) -> String {
 /// Hooks are left out: a server must not be able to run commands of its choice on a host.
 #[must_use]
 pub fn update_of(repos: &[Repo], ledger: &Ledger, version: i64, host_name: &str) -> Update {
-    let groups = repos.iter().map(|repo| Group {
-        name: repo.id.clone(),
-        repository_id: ledger.repository_of(&repo.id),
-        includes: repo.paths.clone(),
-        excludes: repo.exclude_patterns.clone(),
+    let groups = repos.iter().map(|repo| {
+        Group::new(
+            repo.id.clone(),
+            ledger.repository_of(&repo.id),
+            repo.paths.clone(),
+            repo.exclude_patterns.clone(),
+        )
     });
     let repositories = repos.iter().map(|repo| Repository {
         id: ledger.repository_of(&repo.id),
@@ -189,6 +191,8 @@ pub fn update_of(repos: &[Repo], ledger: &Ledger, version: i64, host_name: &str)
         url: repo.restic_repo_path.clone(),
         password: repo.restic_password.clone(),
         environment: repo.storage_config.environment(),
+        ca_certificate: None,
+        admin: None,
     });
     Update {
         version,

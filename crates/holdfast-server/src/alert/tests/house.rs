@@ -116,6 +116,8 @@ pub(super) fn host(index: usize, now: &str) -> HostView {
         repository_name: format!("vault-{index}"),
         includes: vec!["/etc".to_owned()],
         excludes: vec![],
+        options: Default::default(),
+        retention: None,
         objective_seconds: 93_600,
         objective_source: ObjectiveSource::Schedule,
         verdict: verdict.clone(),

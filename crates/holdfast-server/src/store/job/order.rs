@@ -1,9 +1,6 @@
 //! Ordering jobs and commanding them: the change and the command for the agent, in one transaction.
 
-use holdfast_protocol::{
-    HostId, JobId, Message,
-    message::{command, job::Operation},
-};
+use holdfast_protocol::{HostId, JobId, Message, message::command};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
@@ -42,17 +39,7 @@ impl Store {
         let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         let found = found.ok_or_else(|| group::not_found(group))?;
         let version = config_version(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let run = command::Run {
-            config_version: version,
-            tag: found.name,
-            includes: found.includes,
-            excludes: found.excludes,
-            ..command::Run::new(
-                JobId::from_uuid(Uuid::now_v7()),
-                Operation::Backup,
-                found.repository_id,
-            )
-        };
+        let run = found.run(JobId::from_uuid(Uuid::now_v7()), version);
         order(&mut tx, actor, host, &run).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_job(run.job_id);
