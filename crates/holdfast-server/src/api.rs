@@ -33,6 +33,7 @@ mod setup;
 mod sign_in;
 mod silences;
 mod snapshots;
+mod tokens;
 mod users;
 mod validate;
 
@@ -51,7 +52,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     alert::wire::Wire,
     auth::{
-        Access, Identity, Role,
+        Access, Identity, Reach, Role,
         guard::{Guard, Table, guard},
     },
     embed,
@@ -129,6 +130,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(sign_in::router())
         .merge(silences::router())
         .merge(snapshots::router())
+        .merge(tokens::router())
         .merge(users::router());
     // Nested before it is split, so that the document has the whole paths too.
     OpenApiRouter::with_openapi(openapi::document()).nest(BASE, api)
@@ -138,16 +140,16 @@ fn documented() -> OpenApiRouter<AppState> {
 fn table(document: &OpenApi, identity: &Identity) -> Table {
     let mut table = Table::of(document);
     for path in [DOCUMENT_PATH, "/healthz"] {
-        table.insert(Method::GET, path, Access::Public);
+        table.insert(Method::GET, path, Access::Public, Reach::Fleet);
     }
     // The numbers name hosts and tell who is unprotected.
     let numbers = if identity.metrics_public() { Access::Public } else { VIEWER };
-    table.insert(Method::GET, METRICS_PATH, numbers);
+    table.insert(Method::GET, METRICS_PATH, numbers, Reach::Fleet);
     for path in [CONNECT_PATH, agent_link::CONNECT_PATH_SHORT] {
-        table.insert(Method::GET, path, Access::Agent);
+        table.insert(Method::GET, path, Access::Agent, Reach::Host);
     }
-    table.insert(Method::POST, EXCHANGE_PATH, Access::Agent);
-    table.insert(Method::GET, LIVE_PATH, VIEWER);
+    table.insert(Method::POST, EXCHANGE_PATH, Access::Agent, Reach::Host);
+    table.insert(Method::GET, LIVE_PATH, VIEWER, Reach::Narrowed);
     table
 }
 

@@ -55,6 +55,17 @@ pub(crate) enum Access {
     Role(Role),
 }
 
+/// How far a route reaches, for who has a role in some host groups only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It is about everything: closed to them.
+    Fleet,
+    /// It is about the one host, job or alert in the path: open where that is theirs.
+    Host,
+    /// It shows them only what is theirs.
+    Narrowed,
+}
+
 /// The person or script that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
@@ -139,6 +150,22 @@ impl Access {
             "own" => Some(Self::Own),
             role => Role::from_word(role).map(Self::Role),
         }
+    }
+}
+
+impl Reach {
+    /// The word in the API document.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Fleet => "fleet",
+            Self::Host => "host",
+            Self::Narrowed => "narrowed",
+        }
+    }
+
+    /// The reach named by `word`, if there is one.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        [Self::Fleet, Self::Host, Self::Narrowed].into_iter().find(|reach| reach.as_str() == word)
     }
 }
 

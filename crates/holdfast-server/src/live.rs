@@ -8,6 +8,7 @@
 mod build;
 mod evidence;
 mod feed;
+mod narrow;
 mod presence;
 mod state;
 
@@ -23,6 +24,7 @@ use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Scope,
     bus::{Bus, Changes},
     metrics,
     store::{Error, JobFilter, Store},
@@ -30,6 +32,7 @@ use crate::{
 };
 
 pub use feed::{FeedEnd, Subscription};
+pub(crate) use narrow::Narrow;
 pub(crate) use presence::Presence;
 use state::State;
 
@@ -147,7 +150,12 @@ impl Live {
     /// # Errors
     /// [`Error::Database`].
     pub async fn overview(&self) -> Result<Overview, Error> {
-        build::overview(self).await
+        self.overview_of(&Scope::All).await
+    }
+
+    /// The hosts of some host groups in numbers.
+    pub(crate) async fn overview_of(&self, scope: &Scope) -> Result<Overview, Error> {
+        build::overview(self, scope).await
     }
 
     /// The fleet's standing in Prometheus' text form.

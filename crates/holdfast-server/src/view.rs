@@ -9,6 +9,8 @@ mod channel;
 mod options;
 mod user;
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId, ScheduleId,
     message::{
@@ -28,7 +30,7 @@ pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
 pub use options::{GroupOptionsDoc, RetentionDoc};
-pub use user::{SignInView, UserView};
+pub use user::{SignInView, TokenView, UserView};
 
 use crate::{
     verdict::Verdict,
@@ -44,6 +46,10 @@ pub struct HostView {
     pub id: HostId,
     /// Its name in the fleet.
     pub name: String,
+    /// The host group it is in; empty for none. Roles may count for some host groups only.
+    pub host_group: String,
+    /// What people noted about it.
+    pub labels: BTreeMap<String, String>,
     /// Whether its agent is connected.
     pub state: HostState,
     /// How well it is protected: as its worst source group.

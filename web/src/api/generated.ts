@@ -65,7 +65,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists alerts, the newest first. */
+        /**
+         * Lists alerts, the newest first. For who sees some host groups only, a page may hold fewer than
+         *     its limit though there is a next one.
+         */
         get: operations["list_alerts"];
         put?: never;
         post?: never;
@@ -214,7 +217,8 @@ export interface paths {
         delete: operations["remove_host"];
         options?: never;
         head?: never;
-        patch?: never;
+        /** Changes which host group a host is in, and what people note about it. */
+        patch: operations["change_host"];
         trace?: never;
     };
     "/api/v1/hosts/{host}/enrolment-token": {
@@ -692,6 +696,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the API tokens by name. */
+        get: operations["list_tokens"];
+        put?: never;
+        /** Makes an API token. It is shown this once. */
+        post: operations["add_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Removes an API token, and signs out who signed in with it. */
+        delete: operations["remove_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -781,6 +820,20 @@ export interface components {
              *     rest:http(s)://, s3:, b2:, azure:, gs:, swift: or rclone:.
              */
             url: string;
+        };
+        /** @description An API token to make. */
+        AddToken: {
+            /**
+             * Format: int32
+             * @description How long it works, in seconds, up to ten years; without an end when left out.
+             */
+            expires_in_seconds?: number | null;
+            /** @description On hosts of which groups; all when left out. */
+            host_groups?: string[];
+            /** @description 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit. */
+            name: string;
+            /** @description What its bearer may do. */
+            role: components["schemas"]["Role"];
         };
         /** @description A user to make. */
         AddUser: {
@@ -895,11 +948,46 @@ export interface components {
             /** @description Its name. */
             host_name: string;
         };
+        /** @description An API token, without what it opens with. */
+        ApiToken: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it stops working.
+             */
+            expires_at?: string | null;
+            /** @description On hosts of which groups; `*` stands for all. */
+            host_groups: string[];
+            /** @description Its id. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it was last used, to a minute.
+             */
+            last_used_at?: string | null;
+            /** @description Its name. */
+            name: string;
+            /** @description What its bearer may do. */
+            role: components["schemas"]["Role"];
+        };
         /**
          * @description What caused a job.
          * @enum {string}
          */
         Cause: "manual" | "schedule";
+        /** @description What to change about a host; what is left out stays. */
+        ChangeHost: {
+            /** @description The host group it is in; empty for none. */
+            host_group?: string | null;
+            /** @description What people note about it: at most 50, names like those of hosts, values up to 200 bytes. */
+            labels?: {
+                [key: string]: string;
+            } | null;
+        };
         /** @description What to change about a user; what is left out stays. */
         ChangeUser: {
             /** @description Whether the user is kept out. */
@@ -1199,6 +1287,8 @@ export interface components {
             created_at: string;
             /** @description Its source groups, by name. */
             groups: components["schemas"]["Group"][];
+            /** @description The host group it is in; empty for none. Roles may count for some host groups only. */
+            host_group: string;
             /** @description The machine's own name. */
             hostname: string;
             /**
@@ -1206,6 +1296,10 @@ export interface components {
              * @description Its id.
              */
             id: string;
+            /** @description What people noted about it. */
+            labels: {
+                [key: string]: string;
+            };
             last_backup?: components["schemas"]["LastBackup"] | null;
             /**
              * Format: date-time
@@ -1402,6 +1496,13 @@ export interface components {
          * @enum {string}
          */
         LogSource: "stdout" | "stderr" | "event";
+        /** @description A new API token. */
+        Made: {
+            /** @description Its id. */
+            id: string;
+            /** @description The token. It cannot be shown again. */
+            token: string;
+        };
         /** @description Mail through a relay. */
         Mail: {
             /** @description Who the mail is from, such as `Holdfast <holdfast@example.org>`. */
@@ -1883,6 +1984,11 @@ export interface components {
             delivered: boolean;
             /** @description Why not. */
             error?: string | null;
+        };
+        /** @description All API tokens. */
+        Tokens: {
+            /** @description By name. */
+            tokens: components["schemas"]["ApiToken"][];
         };
         /** @description A code of the app. */
         TotpCode: {
@@ -2469,6 +2575,59 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description `host_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_host: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeHost"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Host"];
+                };
+            };
+            /** @description `invalid_name` or `invalid_labels` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `outside_scope` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
             };
             /** @description `host_not_found` */
             404: {
@@ -3728,6 +3887,95 @@ export interface operations {
                 content?: never;
             };
             /** @description `silence_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+        };
+    };
+    add_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddToken"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
+                };
+            };
+            /** @description `invalid_name`, `invalid_host_groups` or `invalid_expiry` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `token_exists` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `token_not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;

@@ -59,14 +59,15 @@ const GRACE_SECONDS_MAX: u64 = 30 * 86_400;
 pub(super) fn router() -> OpenApiRouter<AppState> {
     let viewer = Access::Role(Role::Viewer);
     OpenApiRouter::new()
-        .routes(openapi::routes(viewer, routes!(list)))
+        .routes(openapi::narrowed(viewer, routes!(list)))
         .routes(openapi::routes(viewer, routes!(show)))
         .routes(openapi::routes(Access::Role(Role::Operator), routes!(acknowledge)))
         .routes(openapi::routes(viewer, routes!(rules)))
         .routes(openapi::routes(Access::Role(Role::Admin), routes!(set_rule)))
 }
 
-/// Lists alerts, the newest first.
+/// Lists alerts, the newest first. For who sees some host groups only, a page may hold fewer than
+/// its limit though there is a next one.
 #[utoipa::path(get, path = "/alerts", tag = "alerts", operation_id = "list_alerts",
     params(Filter),
     responses((status = 200, body = AlertPage),
@@ -74,6 +75,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
             description = "`invalid_state`, `invalid_limit` or `invalid_cursor`")))]
 async fn list(
     State(state): State<AppState>,
+    principal: Principal,
     Params(filter): Params<Filter>,
 ) -> Result<Json<AlertPage>, Problem> {
     let filter = AlertFilter {
@@ -81,7 +83,10 @@ async fn list(
         limit: super::jobs::limit(filter.limit.unwrap_or(PAGE_SIZE), PAGE_SIZE_MAX)?,
         before: filter.before,
     };
-    Ok(Json(state.store.alerts(&filter, state.store.now()).await?))
+    let mut page = state.store.alerts(&filter, state.store.now()).await?;
+    let theirs = state.store.hosts_in(&principal.scope).await?;
+    page.alerts.retain(|alert| theirs.hold_all(&alert.subjects));
+    Ok(Json(page))
 }
 
 /// Shows an alert.

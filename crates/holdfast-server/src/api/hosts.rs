@@ -1,5 +1,7 @@
 //! Hosts: listing, adding, removing, and their enrolment tokens.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State, http::StatusCode};
 use holdfast_protocol::HostId;
 use jiff::Timestamp;
@@ -14,9 +16,9 @@ use super::{
     validate,
 };
 use crate::{
-    auth::{Access, Principal, Role},
+    auth::{Access, Principal, Role, guard::outside_scope},
     openapi,
-    store::NewHost,
+    store::{HostChange, NewHost},
     view::HostView,
 };
 
@@ -33,6 +35,17 @@ struct Hosts {
 struct AddHost {
     /// 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit.
     name: String,
+}
+
+/// What to change about a host; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeHost {
+    /// The host group it is in; empty for none.
+    #[serde(alias = "group")]
+    host_group: Option<String>,
+    /// What people note about it: at most 50, names like those of hosts, values up to 200 bytes.
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// What an agent is enrolled with.
@@ -64,9 +77,10 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     let viewer = Access::Role(Role::Viewer);
     let admin = Access::Role(Role::Admin);
     OpenApiRouter::new()
-        .routes(openapi::routes(viewer, routes!(list)))
+        .routes(openapi::narrowed(viewer, routes!(list)))
         .routes(openapi::routes(admin, routes!(add)))
         .routes(openapi::routes(viewer, routes!(show)))
+        .routes(openapi::routes(admin, routes!(change)))
         .routes(openapi::routes(admin, routes!(remove)))
         .routes(openapi::routes(admin, routes!(renew)))
 }
@@ -74,8 +88,10 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 /// Lists the hosts by name.
 #[utoipa::path(get, path = "/hosts", tag = "hosts", operation_id = "list_hosts",
     responses((status = 200, body = Hosts)))]
-async fn list(State(state): State<AppState>) -> Result<Json<Hosts>, Problem> {
-    Ok(Json(Hosts { hosts: state.live.hosts().await? }))
+async fn list(State(state): State<AppState>, principal: Principal) -> Result<Json<Hosts>, Problem> {
+    let mut hosts = state.live.hosts().await?;
+    hosts.retain(|host| principal.scope.holds(&host.host_group));
+    Ok(Json(Hosts { hosts }))
 }
 
 /// Adds a host. Its agent enrols with the token in the answer.
@@ -104,6 +120,36 @@ async fn show(
     Segments(host): Segments<String>,
 ) -> Result<Json<HostView>, Problem> {
     let host = state.store.find_host(&host).await?;
+    Ok(Json(state.live.host(host).await?))
+}
+
+/// Changes which host group a host is in, and what people note about it.
+#[utoipa::path(patch, path = "/hosts/{host}", tag = "hosts", operation_id = "change_host",
+    params(("host" = String, Path, description = "Name or id")),
+    request_body = ChangeHost,
+    responses((status = 200, body = HostView),
+        (status = 400, body = ProblemBody, description = "`invalid_name` or `invalid_labels`"),
+        (status = 403, body = ProblemBody, description = "`outside_scope`"),
+        (status = 404, body = ProblemBody, description = "`host_not_found`")))]
+async fn change(
+    State(state): State<AppState>,
+    principal: Principal,
+    Segments(host): Segments<String>,
+    Body(change): Body<ChangeHost>,
+) -> Result<Json<HostView>, Problem> {
+    let host = state.store.find_host(&host).await?;
+    if let Some(group) = change.host_group.as_deref() {
+        if !group.is_empty() {
+            validate::name("host group", group)?;
+        }
+        // Nobody gives a host away to, or takes one from, people they know nothing of.
+        if !principal.scope.holds(group) {
+            return Err(outside_scope());
+        }
+    }
+    change.labels.as_ref().map_or(Ok(()), validate::labels)?;
+    let change = HostChange { host_group: change.host_group, labels: change.labels };
+    state.store.change_host(&principal.name, host, &change).await?;
     Ok(Json(state.live.host(host).await?))
 }
 

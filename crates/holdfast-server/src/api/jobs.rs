@@ -85,7 +85,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     let operator = Access::Role(Role::Operator);
     OpenApiRouter::new()
         .routes(openapi::routes(operator, routes!(order)))
-        .routes(openapi::routes(viewer, routes!(list)))
+        .routes(openapi::narrowed(viewer, routes!(list)))
         .routes(openapi::routes(viewer, routes!(show)))
         .routes(openapi::routes(viewer, routes!(log)))
         .routes(openapi::routes(operator, routes!(cancel)))
@@ -123,6 +123,7 @@ async fn order(
         (status = 404, body = ProblemBody, description = "`host_not_found`")))]
 async fn list(
     State(state): State<AppState>,
+    principal: Principal,
     Params(filter): Params<Filter>,
 ) -> Result<Json<JobPage>, Problem> {
     let host = match &filter.host {
@@ -131,6 +132,7 @@ async fn list(
     };
     let filter = JobFilter {
         host,
+        host_groups: principal.scope.only(),
         status: filter.status.as_deref().map(status).transpose()?,
         limit: limit(filter.limit.unwrap_or(PAGE_SIZE), PAGE_SIZE_MAX)?,
         before: filter.before,

@@ -6,7 +6,7 @@ use axum::{
     body::Bytes,
     extract::{
         State,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade},
     },
     response::Response,
 };
@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use super::AppState;
 use crate::{
     auth::Principal,
-    live::{FeedEnd, Subscription},
+    live::{FeedEnd, Narrow, Subscription},
 };
 
 /// How often a browser hears something, at least; proxies cut a line that is silent for a minute.
@@ -61,6 +61,7 @@ pub(super) async fn open(
 async fn run(mut socket: WebSocket, state: &AppState, principal: &Principal) {
     let mut access = state.store.access_changes();
     let mut feed = state.live.subscribe();
+    let mut narrow = Narrow::new(principal.scope.clone());
     let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard_at = Instant::now();
@@ -84,7 +85,10 @@ async fn run(mut socket: WebSocket, state: &AppState, principal: &Principal) {
                 break Some(SIGNED_OUT);
             }
             update = next_update(&mut feed) => match update {
-                Ok(update) => update,
+                Ok(update) => match narrow.keep(update) {
+                    Some(text) => Message::Text(text),
+                    None => continue,
+                },
                 Err(close) => break close,
             },
             _ = ping.tick() => {
@@ -121,9 +125,9 @@ async fn may_stay(state: &AppState, principal: &Principal) -> bool {
 ///
 /// # Cancel safety
 /// Safe: an update is taken only when it is returned.
-async fn next_update(feed: &mut Subscription) -> Result<Message, Option<(u16, &'static str)>> {
+async fn next_update(feed: &mut Subscription) -> Result<Utf8Bytes, Option<(u16, &'static str)>> {
     match feed.next().await {
-        Ok(text) => Ok(Message::Text(text)),
+        Ok(text) => Ok(text),
         Err(FeedEnd::Slow) => Err(Some((TOO_SLOW, "too slow: reconnect for a new snapshot"))),
         Err(FeedEnd::Stopped) => Err(Some((GOING_AWAY, "the server stops"))),
     }

@@ -146,6 +146,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::JobNotFound { .. }
         | Error::SignInNotFound { .. }
         | Error::SilenceNotFound { .. }
+        | Error::TokenNotFound { .. }
         | Error::UserNotFound { .. } => StatusCode::NOT_FOUND,
         Error::EnrolmentTokenInvalid
         | Error::EnrolmentTokenUsed

@@ -28,6 +28,9 @@ const SECRET_LENGTH_MAX: usize = 8192;
 /// The length of a person's password, in bytes.
 const PASSWORD_LENGTH: RangeInclusive<usize> = 10..=1024;
 
+/// How many labels a host may have.
+const LABELS_MAX: usize = 50;
+
 /// How many host groups one user or API token may have.
 const HOST_GROUPS_MAX: usize = 100;
 
@@ -94,6 +97,20 @@ pub(super) fn host_groups(groups: &[String]) -> Result<(), Problem> {
             "Use 1 to 63 letters, digits, `.`, `_` and `-`, or `*` for all.",
         )),
     }
+}
+
+/// Checks what people note about a host.
+pub(super) fn labels(labels: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let fits = |value: &str| value.len() <= 200 && !value.contains(char::is_control);
+    let good = labels.iter().all(|(key, value)| name("label", key).is_ok() && fits(value));
+    if labels.len() <= LABELS_MAX && good {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "invalid_labels",
+        "There are too many labels, or one of them has an unfit name or value.",
+        "Give at most 50, with names like those of hosts and values of at most 200 bytes.",
+    ))
 }
 
 /// Checks the paths of a source group.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
     http::{HeaderMap, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -11,8 +11,12 @@ use axum::{
 use holdfast_protocol::HostId;
 use utoipa::openapi::OpenApi;
 
-use super::{Access, Client, Identity, Principal, Role, Scope, cookie, origin};
-use crate::{api::problem::Problem, openapi, store::Store};
+use super::{Access, Client, Identity, Principal, Reach, Role, Scope, cookie, origin};
+use crate::{
+    api::problem::Problem,
+    openapi,
+    store::{self, Store},
+};
 
 /// What the guard needs to decide.
 #[derive(Clone)]
@@ -25,7 +29,14 @@ pub(crate) struct Guard {
 /// What each route needs, by method and path pattern.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    routes: HashMap<(Method, String), Access>,
+    routes: HashMap<(Method, String), Need>,
+}
+
+/// What one route needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Need {
+    access: Access,
+    reach: Reach,
 }
 
 /// The host whose agent asks.
@@ -46,7 +57,8 @@ impl Table {
         for (path, item) in &document.paths.paths {
             for (method, operation) in openapi::operations(item) {
                 if let Some(access) = openapi::access(operation) {
-                    table.insert(method, path, access);
+                    let reach = openapi::reach(operation).unwrap_or(Reach::Fleet);
+                    table.insert(method, path, access, reach);
                 }
             }
         }
@@ -54,11 +66,11 @@ impl Table {
     }
 
     /// Adds a route that is not in the API document.
-    pub(crate) fn insert(&mut self, method: Method, path: &str, access: Access) {
-        self.routes.insert((method, path.to_owned()), access);
+    pub(crate) fn insert(&mut self, method: Method, path: &str, access: Access, reach: Reach) {
+        self.routes.insert((method, path.to_owned()), Need { access, reach });
     }
 
-    fn access(&self, method: &Method, path: &str) -> Option<Access> {
+    fn need(&self, method: &Method, path: &str) -> Option<Need> {
         // axum answers HEAD with the GET route; CONNECT is how HTTP/2 opens a WebSocket.
         let method = match *method {
             Method::HEAD | Method::CONNECT => &Method::GET,
@@ -87,11 +99,11 @@ impl Guard {
         let client = Client::of(head, self.identity.trusted());
         head.extensions.insert(client.clone());
         let Some(path) = head.extensions.get::<MatchedPath>() else { return Ok(()) };
-        let Some(access) = self.table.access(&head.method, path.as_str()) else {
+        let Some(need) = self.table.need(&head.method, path.as_str()) else {
             // A known path with another method goes on to its 405.
             return if self.table.knows(path.as_str()) { Ok(()) } else { Err(closed()) };
         };
-        match access {
+        match need.access {
             Access::Public => Ok(()),
             Access::Enrolment => no_browser(&head.headers),
             Access::Agent => self.admit_agent(head).await,
@@ -99,7 +111,7 @@ impl Guard {
             Access::Own => self.admit_person(Role::Viewer, &client, head).await.map(drop),
             Access::Role(role) => {
                 let scope = self.admit_person(role, &client, head).await?;
-                if scope == Scope::All { Ok(()) } else { Err(outside_scope()) }
+                self.admit_scope(&scope, need.reach, head).await
             }
         }
     }
@@ -139,6 +151,36 @@ impl Guard {
         let scope = principal.scope.clone();
         head.extensions.insert(principal);
         Ok(scope)
+    }
+
+    /// What is outside of somebody's host groups is for them as if it did not exist.
+    async fn admit_scope(
+        &self,
+        scope: &Scope,
+        reach: Reach,
+        head: &mut Parts,
+    ) -> Result<(), Problem> {
+        match (scope, reach) {
+            (Scope::All, _) | (_, Reach::Narrowed) => return Ok(()),
+            (_, Reach::Fleet) => return Err(outside_scope()),
+            (_, Reach::Host) => {}
+        }
+        let named = RawPathParams::from_request_parts(head, &()).await;
+        let named = named.map_err(|_| closed())?;
+        let mut checked = false;
+        for (name, value) in &named {
+            let theirs = match name {
+                "host" => self.store.is_host_in(value, scope).await?,
+                "job" => self.store.is_job_in(value, scope).await?,
+                "alert" => self.store.is_alert_in(value, scope).await?,
+                _ => continue,
+            };
+            if !theirs {
+                return Err(missing(name, value));
+            }
+            checked = true;
+        }
+        if checked { Ok(()) } else { Err(closed()) }
     }
 
     async fn admit_browser(&self, client: &Client, head: &Parts) -> Result<Principal, Problem> {
@@ -199,7 +241,18 @@ fn other_page() -> Problem {
     )
 }
 
-fn outside_scope() -> Problem {
+/// The answer for something that does not exist.
+fn missing(noun: &str, value: &str) -> Problem {
+    let value = value.chars().take(100).collect();
+    match noun {
+        "job" => store::Error::JobNotFound { job: value },
+        "alert" => store::Error::AlertNotFound { alert: value },
+        _ => store::Error::HostNotFound { host: value },
+    }
+    .into()
+}
+
+pub(crate) fn outside_scope() -> Problem {
     Problem::forbidden(
         "outside_scope",
         "The role counts for some host groups only, and this is about all.",
@@ -228,7 +281,7 @@ mod tests {
         let store = Store::open(dir.path()).await.unwrap();
         let admin = store.create_api_token("admin", "admin").await.unwrap();
         let mut table = Table::default();
-        table.insert(Method::GET, "/open", Access::Public);
+        table.insert(Method::GET, "/open", Access::Public, Reach::Fleet);
         let router: Router = Router::new()
             .route("/forgotten", get(async || "canary"))
             .route("/open", get(async || "open"))
@@ -259,8 +312,9 @@ mod tests {
     #[test]
     fn head_needs_what_get_needs() {
         let mut table = Table::default();
-        table.insert(Method::GET, "/x", Access::Role(Role::Admin));
-        assert_eq!(table.access(&Method::HEAD, "/x"), Some(Access::Role(Role::Admin)));
-        assert_eq!(table.access(&Method::POST, "/x"), None);
+        let need = Need { access: Access::Role(Role::Admin), reach: Reach::Fleet };
+        table.insert(Method::GET, "/x", need.access, need.reach);
+        assert_eq!(table.need(&Method::HEAD, "/x"), Some(need));
+        assert_eq!(table.need(&Method::POST, "/x"), None);
     }
 }

@@ -21,6 +21,22 @@ impl Scope {
         if groups.contains(ALL) { Self::All } else { Self::Groups(groups) }
     }
 
+    /// Whether a host of `group` is among them.
+    pub(crate) fn holds(&self, group: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Groups(groups) => groups.contains(group),
+        }
+    }
+
+    /// The host groups, where it is not all.
+    pub(crate) fn only(&self) -> Option<Vec<String>> {
+        match self {
+            Self::All => None,
+            Self::Groups(groups) => Some(groups.iter().cloned().collect()),
+        }
+    }
+
     /// The list as people write it.
     pub(crate) fn to_list(&self) -> Vec<String> {
         match self {
@@ -41,6 +57,9 @@ mod tests {
     #[test]
     fn a_star_is_everything_and_nothing_is_nothing() {
         assert_eq!(scope(&["a", "*"]), Scope::All);
+        assert!(Scope::All.holds("") && Scope::All.holds("a"));
+        assert!(scope(&["a"]).holds("a") && !scope(&["a"]).holds("b") && !scope(&["a"]).holds(""));
+        assert!(!scope(&[]).holds(""));
         assert_eq!(scope(&["b", "a"]).to_list(), ["a", "b"]);
     }
 }

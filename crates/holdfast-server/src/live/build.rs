@@ -10,6 +10,7 @@ use super::{
     evidence::{Evidence, Pauses, host_facts},
 };
 use crate::{
+    auth::Scope,
     metrics,
     store::{Error, GroupRow, HostRow, LatestBackup, ScheduleRow},
     verdict::{HostFacts, Standing, judge, judge_host},
@@ -37,9 +38,9 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
 }
 
 /// The fleet in numbers.
-pub(super) async fn overview(live: &Live) -> Result<Overview, Error> {
+pub(super) async fn overview(live: &Live, scope: &Scope) -> Result<Overview, Error> {
     let mut overview = Overview::default();
-    for host in live.hosts().await? {
+    for host in live.hosts().await?.into_iter().filter(|host| scope.holds(&host.host_group)) {
         overview.hosts_total += 1;
         overview.hosts_online += u64::from(host.state == HostState::Online);
         let counter = match host.verdict.standing {
@@ -51,8 +52,9 @@ pub(super) async fn overview(live: &Live) -> Result<Overview, Error> {
         };
         *counter += 1;
     }
-    overview.jobs_queued = live.store().count_jobs(&[Status::Queued]).await?;
-    overview.jobs_running = live.store().count_jobs(&[Status::Running, Status::Paused]).await?;
+    overview.jobs_queued = live.store().count_jobs(&[Status::Queued], scope).await?;
+    overview.jobs_running =
+        live.store().count_jobs(&[Status::Running, Status::Paused], scope).await?;
     Ok(overview)
 }
 
@@ -121,6 +123,8 @@ impl Parts<'_> {
             clock_offset_ms: facts.clock_offset_ms,
             id: row.id,
             name: row.name,
+            host_group: row.host_group,
+            labels: row.labels,
             agent_version: row.agent_version,
             restic_version: row.restic_version,
             hostname: row.hostname,

@@ -127,6 +127,12 @@ pub enum Error {
         /// The name that was asked for.
         name: String,
     },
+    /// No such API token.
+    #[error("there is no token `{token}`")]
+    TokenNotFound {
+        /// The id or name that was asked for.
+        token: String,
+    },
     /// Nobody would be left who may change users.
     #[error("nobody would be left who may change everything")]
     LastAdmin,
@@ -186,6 +192,7 @@ impl Error {
             Self::UserExists { .. } => "user_exists",
             Self::UserNotFound { .. } => "user_not_found",
             Self::LastAdmin => "last_admin",
+            Self::TokenNotFound { .. } => "token_not_found",
             Self::TokenExists { .. } => "token_exists",
             Self::EnrolmentTokenInvalid => "enrolment_token_invalid",
             Self::EnrolmentTokenUsed => "enrolment_token_used",
@@ -225,6 +232,7 @@ impl Error {
             Self::SignInNotFound { .. } => "List the sign-ins and use one of their ids.",
             Self::UserExists { .. } => "Choose another name for the user.",
             Self::UserNotFound { .. } => "List the users and use one of their names.",
+            Self::TokenNotFound { .. } => "List the tokens and use one of their ids or names.",
             Self::LastAdmin => "Make somebody else an admin of all host groups first.",
             Self::TokenExists { .. } => "Choose another name for the token.",
             Self::EnrolmentTokenInvalid => {

@@ -1,10 +1,15 @@
 //! Hosts: finding, listing and removing them.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{HostId, Incarnation, JobId};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Error, Store, audit, evaluation, job, row::Columns};
+use super::{
+    Error, Store, audit, evaluation, job,
+    row::{Columns, json},
+};
 
 /// What is stored about a host.
 #[derive(Debug, Clone)]
@@ -37,11 +42,24 @@ pub struct HostRow {
     pub time_zone: String,
     /// Sessions it has had.
     pub sessions: u64,
+    /// The host group it is in; empty for none.
+    pub host_group: String,
+    /// What people noted about it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What is to be changed about a host; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct HostChange {
+    /// The host group it is in; empty for none.
+    pub host_group: Option<String>,
+    /// What people note about it.
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 const SELECT: &str = "SELECT id, name, created_at, incarnation, last_seen_at, config_version,
-    config_applied, hostname, os, arch, agent_version, restic_version, time_zone, sessions
-    FROM hosts WHERE removed_at IS NULL";
+    config_applied, hostname, os, arch, agent_version, restic_version, time_zone, sessions,
+    host_group, labels FROM hosts WHERE removed_at IS NULL";
 
 impl Store {
     /// The id of the host whose id or name is `text`.
@@ -83,6 +101,36 @@ impl Store {
         query.push(" ORDER BY name");
         let rows = query.build().fetch_all(self.readers()).await.map_err(Error::database(PHASE))?;
         rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// Changes which host group a host is in, and what people note about it.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`] and [`Error::Database`].
+    pub async fn change_host(
+        &self,
+        actor: &str,
+        host: HostId,
+        change: &HostChange,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "changing a host";
+        let mut tx = self.begin(PHASE).await?;
+        let name: Option<String> = sqlx::query_scalar(
+            "UPDATE hosts SET host_group = COALESCE($2, host_group), labels = COALESCE($3, labels)
+             WHERE id = $1 AND removed_at IS NULL RETURNING name",
+        )
+        .bind(host.to_string())
+        .bind(&change.host_group)
+        .bind(change.labels.as_ref().map(json))
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
+        let name = name.ok_or_else(|| not_found(&host.to_string()))?;
+        audit::note(&mut tx, actor, "host.change", &name).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_host(host);
+        self.bus().touch_access();
+        Ok(())
     }
 
     /// Takes a host out of the fleet: its tokens stop working, what waits for it is dropped and its
@@ -147,6 +195,20 @@ pub(super) fn only_hosts(
     query.push(")");
 }
 
+/// Narrows a query with a `WHERE` to hosts of some host groups.
+pub(super) fn only_groups<'a>(
+    query: &mut QueryBuilder<Sqlite>,
+    column: &'static str,
+    groups: impl IntoIterator<Item = &'a String>,
+) {
+    query.push(" AND ").push(column).push(" IN (");
+    let mut list = query.separated(", ");
+    for group in groups {
+        list.push_bind(group.clone());
+    }
+    query.push(")");
+}
+
 /// Raises the version of a host's configuration, in the transaction that changes it.
 pub(super) async fn raise_config_version(
     connection: &mut SqliteConnection,
@@ -179,6 +241,8 @@ fn read(row: &SqliteRow) -> Result<HostRow, sqlx::Error> {
         restic_version: row.text("restic_version")?,
         time_zone: row.text("time_zone")?,
         sessions: row.count("sessions")?,
+        host_group: row.text("host_group")?,
+        labels: row.json("labels")?,
     })
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
 use super::{Error, Store, row::Columns};
-use crate::view::Cause;
+use crate::{auth::Scope, view::Cause};
 
 pub(super) use ending::{HOST_REMOVED, end_open, interrupt_unqueued};
 pub use order::Cancelled;
@@ -57,6 +57,8 @@ pub(crate) struct LatestBackup {
 pub struct JobFilter {
     /// Only of this host.
     pub host: Option<HostId>,
+    /// Only of hosts in these host groups; of all when there is no list.
+    pub host_groups: Option<Vec<String>>,
     /// Only in this state.
     pub status: Option<Status>,
     /// At most this many; 0 stands for 50, and 500 is the most.
@@ -101,6 +103,9 @@ impl Store {
         let mut query = QueryBuilder::<Sqlite>::new(select_jobs!("WHERE 1 = 1"));
         if let Some(host) = filter.host {
             query.push(" AND j.host_id = ").push_bind(host.to_string());
+        }
+        if let Some(groups) = &filter.host_groups {
+            super::host::only_groups(&mut query, "h.host_group", groups);
         }
         if let Some(status) = filter.status {
             query.push(" AND j.status = ").push_bind(status.as_str());
@@ -162,14 +167,19 @@ impl Store {
     }
 
     /// How many jobs are in one of these states.
-    pub(crate) async fn count_jobs(&self, states: &[Status]) -> Result<u64, Error> {
+    pub(crate) async fn count_jobs(&self, states: &[Status], scope: &Scope) -> Result<u64, Error> {
         const PHASE: &str = "counting jobs";
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM jobs WHERE status IN (");
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT COUNT(*) FROM jobs j JOIN hosts h ON h.id = j.host_id WHERE j.status IN (",
+        );
         let mut list = query.separated(", ");
         for status in states {
             list.push_bind(status.as_str());
         }
         query.push(")");
+        if let Scope::Groups(groups) = scope {
+            super::host::only_groups(&mut query, "h.host_group", groups);
+        }
         let count: i64 = query
             .build_query_scalar()
             .fetch_one(self.readers())

@@ -2,21 +2,37 @@
 
 use holdfast_protocol::{HostId, message::config::Secret};
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
     Error, Store, audit,
-    row::{Columns, sql},
+    row::{Columns, json, sql},
 };
 use crate::{
-    auth::{Principal, PrincipalKind, Role, Scope},
+    auth::{Principal, PrincipalKind, Role, Scope, scope},
     token::{TokenHash, TokenKind},
+    view::TokenView,
 };
+
+/// An API token to be made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Names it.
+    pub name: String,
+    /// What it may do: `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// On hosts of which groups; `*` stands for all.
+    pub host_groups: Vec<String>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
 
 /// A newly made API token.
 #[derive(Debug, Clone)]
 pub struct NewApiToken {
+    /// Its id.
+    pub id: String,
     /// Names this token.
     pub name: String,
     /// What it may do.
@@ -42,35 +58,75 @@ const SELECT: &str = "SELECT id, name, role, hash, host_groups, last_used_at FRO
 const GOOD: &str = " AND (expires_at IS NULL OR expires_at > $1)";
 
 impl Store {
-    /// Makes an API token named `name` for `role`.
+    /// Makes an API token named `name` for `role` on all hosts, on this machine.
     ///
     /// # Errors
     /// [`Error::TokenExists`] and [`Error::Database`].
     pub async fn create_api_token(&self, name: &str, role: &str) -> Result<NewApiToken, Error> {
+        let host_groups = vec![scope::ALL.to_owned()];
+        let new = NewToken {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            host_groups,
+            expires_at: None,
+        };
+        self.add_token("local", &new).await
+    }
+
+    /// Makes an API token.
+    ///
+    /// # Errors
+    /// [`Error::TokenExists`] and [`Error::Database`].
+    pub async fn add_token(&self, actor: &str, new: &NewToken) -> Result<NewApiToken, Error> {
         const PHASE: &str = "creating a token";
-        let token = TokenKind::Api.mint();
+        let (id, token) = (Uuid::now_v7().to_string(), TokenKind::Api.mint());
         let mut tx = self.begin(PHASE).await?;
-        let added = sqlx::query(
-            "INSERT INTO api_tokens (id, name, role, hash, created_at) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(Uuid::now_v7().to_string())
-        .bind(name)
-        .bind(role)
-        .bind(TokenHash::of(token.expose()).as_str())
-        .bind(self.now().as_millisecond())
-        .execute(&mut *tx)
-        .await
-        .map_err(Error::database(PHASE))?
-        .rows_affected();
-        if added == 0 {
-            return Err(Error::TokenExists { name: name.to_owned() });
+        let added = insert(&mut tx, &id, new, &TokenHash::of(token.expose()), self.now()).await;
+        if !added.map_err(Error::database(PHASE))? {
+            return Err(Error::TokenExists { name: new.name.clone() });
         }
-        audit::note(&mut tx, "local", "token.create", name)
+        audit::note(&mut tx, actor, "token.create", &new.name)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
-        Ok(NewApiToken { name: name.to_owned(), role: role.to_owned(), token })
+        Ok(NewApiToken { id, name: new.name.clone(), role: new.role.clone(), token })
+    }
+
+    /// All API tokens, by name, with those that have expired.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn tokens(&self) -> Result<Vec<TokenView>, Error> {
+        const PHASE: &str = "reading tokens";
+        let rows = sqlx::query(
+            "SELECT id, name, role, host_groups, created_at, expires_at, last_used_at
+             FROM api_tokens ORDER BY name",
+        )
+        .fetch_all(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        rows.iter().map(view).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// Removes an API token, and signs out who signed in with it.
+    ///
+    /// # Errors
+    /// [`Error::TokenNotFound`] and [`Error::Database`].
+    pub async fn remove_token(&self, actor: &str, id: &str) -> Result<(), Error> {
+        const PHASE: &str = "removing a token";
+        let mut tx = self.begin(PHASE).await?;
+        let name: Option<String> =
+            sqlx::query_scalar("DELETE FROM api_tokens WHERE id = $1 OR name = $1 RETURNING name")
+                .bind(id)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(Error::database(PHASE))?;
+        let missing = || Error::TokenNotFound { token: id.chars().take(100).collect() };
+        let name = name.ok_or_else(missing)?;
+        audit::note(&mut tx, actor, "token.remove", &name).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        self.bus().touch_access();
+        Ok(())
     }
 
     /// Who `token` speaks for; `None` when it is not an API token of this server, or no more.
@@ -177,5 +233,40 @@ fn principal(row: &SqliteRow) -> Result<Principal, sqlx::Error> {
         kind: PrincipalKind::Token,
         id: row.text("id")?,
         sign_in: None,
+    })
+}
+
+async fn insert(
+    connection: &mut SqliteConnection,
+    id: &str,
+    new: &NewToken,
+    hash: &TokenHash,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let added = sqlx::query(
+        "INSERT INTO api_tokens (id, name, role, hash, created_at, host_groups, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(id)
+    .bind(&new.name)
+    .bind(&new.role)
+    .bind(hash.as_str())
+    .bind(now.as_millisecond())
+    .bind(json(&new.host_groups))
+    .bind(new.expires_at.map(Timestamp::as_millisecond))
+    .execute(connection)
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+fn view(row: &SqliteRow) -> Result<TokenView, sqlx::Error> {
+    Ok(TokenView {
+        id: row.text("id")?,
+        name: row.text("name")?,
+        role: role(row, "role")?,
+        host_groups: row.json("host_groups")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time_opt("expires_at")?,
+        last_used_at: row.time_opt("last_used_at")?,
     })
 }

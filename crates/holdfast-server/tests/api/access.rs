@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::Server;
 
 /// Every operation of the API document: method, path and what it needs.
-fn operations(document: &Value) -> Vec<(Method, String, String)> {
+pub(crate) fn operations(document: &Value) -> Vec<(Method, String, String)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -21,52 +21,22 @@ fn operations(document: &Value) -> Vec<(Method, String, String)> {
     operations
 }
 
-/// The path with something in the place of each parameter.
-fn filled(path: &str) -> String {
-    path.replace("{host}", "nobody")
-        .replace("{name}", "nothing")
-        .replace("{job}", "none")
-        .replace("{alert}", "none")
-        .replace("{channel}", "none")
-        .replace("{silence}", "none")
-        .replace("{rule}", "none")
-}
-
 #[tokio::test]
 async fn every_route_declares_who_may_use_it() {
     let server = Server::start().await;
-    let operations = operations(&server.get("/openapi.json").await.json());
+    let document = server.get("/openapi.json").await.json();
+    let operations = operations(&document);
     assert!(operations.len() >= 20, "only {} operations", operations.len());
     for (method, path, role) in operations {
+        let scope =
+            document["paths"][&format!("/api/v1{path}")][method.as_str().to_lowercase()]["x-scope"]
+                .as_str();
+        let roles = ["viewer", "operator", "admin"].contains(&role.as_str());
+        assert_eq!(roles, scope.is_some(), "{method} {path} does not tell how far it reaches");
         let known = ["public", "enrolment", "own", "viewer", "operator", "admin"];
         assert!(known.contains(&role.as_str()), "{method} {path} needs {role}");
         let reads = method == Method::GET;
         assert!(reads || role != "viewer", "{method} {path} lets a viewer change something");
-    }
-}
-
-#[tokio::test]
-async fn each_role_may_do_what_the_document_says_and_no_more() {
-    let server = Server::start().await;
-    let roles =
-        [("viewer", &server.viewer), ("operator", &server.operator), ("admin", &server.admin)];
-    for (method, path, needed) in operations(&server.get("/openapi.json").await.json()) {
-        let Some(rank) = roles.iter().position(|(role, _)| *role == needed) else { continue };
-        let path = filled(&path);
-        let body = json!({});
-        let stranger = server.ask(method.clone(), &path, None, Some(&body)).await;
-        stranger.expect_problem(401, "invalid_token");
-        let wrong = server.ask(method.clone(), &path, Some("hf_api_wrong"), Some(&body)).await;
-        wrong.expect_problem(401, "invalid_token");
-        for (index, (role, token)) in roles.iter().enumerate() {
-            let answer = server.ask(method.clone(), &path, Some(token), Some(&body)).await;
-            if index < rank {
-                answer.expect_problem(403, "role_too_small");
-            } else {
-                let status = answer.status.as_u16();
-                assert!(![401, 403].contains(&status), "{method} {path} as {role}: {status}");
-            }
-        }
     }
 }
 

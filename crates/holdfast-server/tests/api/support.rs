@@ -21,6 +21,7 @@ use tower::ServiceExt;
 /// A server with a token for each role.
 pub(crate) struct Server {
     pub(crate) router: Router,
+    pub(crate) store: Store,
     pub(crate) stop: CancellationToken,
     pub(crate) dir: TempDir,
     pub(crate) admin: String,
@@ -76,6 +77,7 @@ impl Server {
                 let code = signing_in.setup_code(&store).await.unwrap();
                 code.map(|code| code.expose().to_owned())
             },
+            store,
             stop,
             dir,
         }

@@ -125,6 +125,8 @@ pub(super) fn host(index: usize, now: &str) -> HostView {
         schedule: None,
     };
     HostView {
+        host_group: String::new(),
+        labels: BTreeMap::new(),
         id: HostId::from_uuid(Uuid::from_u128(index as u128)),
         name: format!("web-{index}"),
         state: HostState::Online,
