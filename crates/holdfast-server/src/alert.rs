@@ -20,7 +20,11 @@ mod rule;
 mod silence;
 pub mod wire;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use holdfast_protocol::RepositoryId;
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +53,7 @@ pub struct Alarm {
     live: Live,
     /// Since when agents could be heard by this server.
     since: Timestamp,
+    noticed: Mutex<rule::Noticed>,
 }
 
 /// How often the alarm looks.
@@ -60,7 +65,7 @@ impl Alarm {
     /// An alarm for a server that has been reachable since `since`.
     #[must_use]
     pub fn new(store: Store, live: Live, since: Timestamp) -> Self {
-        Self { store, live, since }
+        Self { store, live, since, noticed: Mutex::default() }
     }
 
     /// Looks again and again until stopped.
@@ -81,6 +86,7 @@ impl Alarm {
     pub async fn look(&self, now: Timestamp) -> Result<(), Error> {
         let settings = self.store.alert_rules().await?;
         let hosts = self.live.hosts_now();
+        let noticed = self.noticed().clone();
         let facts = rule::FleetFacts {
             now,
             server_since: self.since,
@@ -88,8 +94,10 @@ impl Alarm {
             hosts: &hosts,
             refused: &self.store.refused_agents().await?,
             crowded: &self.store.crowded_outboxes().await?,
+            noticed: &noticed,
         };
         let findings = rule::find(&facts, &settings);
+        *self.noticed() = rule::notice(&noticed, &findings);
         let troubles = grouping::gather(findings, &self.repositories().await?);
         let resolved_since = now.saturating_sub(lifecycle::REOPENED_WITHIN);
         let known = self.store.alerts_to_compare(resolved_since.unwrap_or(now)).await?;
@@ -99,6 +107,10 @@ impl Alarm {
         self.store.prune_alerts(before).await?;
         // A silence that has ended changes how an alert looks, though nothing happened to it.
         self.live.refresh_alerts(now).await
+    }
+
+    fn noticed(&self) -> MutexGuard<'_, rule::Noticed> {
+        self.noticed.lock().expect("nothing panics while holding it")
     }
 
     async fn repositories(&self) -> Result<BTreeMap<RepositoryId, Repository>, Error> {

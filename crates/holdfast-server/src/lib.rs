@@ -24,6 +24,8 @@ mod embed;
 pub mod hub;
 pub mod live;
 pub mod metrics;
+#[cfg(test)]
+mod month;
 mod openapi;
 mod secret;
 pub mod server;

@@ -46,7 +46,7 @@ struct Inner {
     store: Store,
     state: Mutex<State>,
     updates: broadcast::Sender<Utf8Bytes>,
-    pauses: evidence::Pauses,
+    plans: evidence::Plans,
 }
 
 /// A browser that is this many updates behind is too slow, and starts again with a snapshot.
@@ -65,8 +65,8 @@ impl Live {
     /// [`Error::Database`].
     pub async fn load(store: Store) -> Result<Self, Error> {
         let (updates, _) = broadcast::channel(UPDATES_WAITING);
-        let pauses = evidence::Pauses::default();
-        let inner = Inner { store, state: Mutex::default(), updates, pauses };
+        let plans = evidence::Plans::default();
+        let inner = Inner { store, state: Mutex::default(), updates, plans };
         let live = Self { inner: Arc::new(inner) };
         let hosts = build::hosts(&live, None).await?;
         build::note_successes(&live).await?;
@@ -95,10 +95,17 @@ impl Live {
                 () = stop.cancelled() => break,
                 () = bus.changed() => self.take(bus.take_changes()).await,
                 () = tokio::time::sleep_until(flush_at), if flush.is_some() => {}
-                _ = tick.tick() => self.look_for_due(),
+                _ = tick.tick() => self.look().await,
             }
             self.flush_progress();
         }
+    }
+
+    /// Brings the view up to date with what has changed, and with what time alone has changed.
+    pub(crate) async fn look(&self) {
+        self.look_for_due();
+        let changes = self.store().bus().take_changes();
+        self.take(changes).await;
     }
 
     /// The fleet as it is, and everything that happens from here on.
@@ -315,8 +322,8 @@ impl Live {
         }
     }
 
-    fn pauses(&self) -> &evidence::Pauses {
-        &self.inner.pauses
+    fn plans(&self) -> &evidence::Plans {
+        &self.inner.plans
     }
 
     fn store(&self) -> &Store {

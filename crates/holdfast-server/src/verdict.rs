@@ -66,6 +66,9 @@ pub struct Verdict {
     /// When time alone will change the answer.
     #[serde(skip)]
     pub until: Option<Timestamp>,
+    /// Whether a run is under way that may still make up for what is missing.
+    #[serde(skip)]
+    pub under_way: bool,
 }
 
 /// What is known about one source group.
@@ -81,6 +84,8 @@ pub struct Facts {
     pub plan: Plan,
     /// The newest run that ended and was not cancelled by a person.
     pub last: Option<Ended>,
+    /// The same, but one that did begin: what it showed is not mended by one that never ran.
+    pub ran: Option<Ended>,
     /// The newest run that says it made a snapshot.
     pub claim: Option<Claim>,
     /// The newest snapshot that was seen in the repository.
@@ -181,7 +186,9 @@ pub fn judge(facts: &Facts) -> Verdict {
         reasons.extend(silence(facts));
         if age == Standing::Protected && !reasons.is_empty() { Standing::AtRisk } else { age }
     };
-    Verdict { standing, reasons, restorable_at, until: next_change(facts, restorable_at) }
+    let under_way = facts.running_since.is_some_and(|at| facts.now.duration_since(at) <= ENDLESS);
+    let until = next_change(facts, restorable_at);
+    Verdict { standing, reasons, restorable_at, until, under_way }
 }
 
 /// Judges a host: it stands as its worst source group does. Each reason names its group.
@@ -205,12 +212,19 @@ pub fn judge_host<'a>(
         // A host can be brought back as far as all of its groups can.
         restorable_at: groups.iter().map(|(_, verdict)| verdict.restorable_at).min().flatten(),
         until: groups.iter().filter_map(|(_, verdict)| verdict.until).min(),
+        under_way: groups.iter().any(|(_, verdict)| verdict.under_way),
     }
 }
 
 fn without_groups(enrolled: bool) -> Verdict {
     let reason = if enrolled { reason::no_groups() } else { reason::not_enrolled() };
-    Verdict { standing: Standing::Never, reasons: vec![reason], restorable_at: None, until: None }
+    Verdict {
+        standing: Standing::Never,
+        reasons: vec![reason],
+        restorable_at: None,
+        until: None,
+        under_way: false,
+    }
 }
 
 /// Is there a snapshot, was it seen, and is it young enough?
@@ -285,9 +299,14 @@ fn belief(facts: &Facts) -> Belief {
     }
 }
 
-/// How the newest run ended.
-fn outcome(facts: &Facts) -> Option<Reason> {
-    let last = facts.last.as_ref()?;
+/// How the newest run ended; when it never began, also how the one before it did.
+fn outcome(facts: &Facts) -> Vec<Reason> {
+    let missed = facts.last.as_ref().filter(|last| last.status == Status::Missed);
+    let before = missed.and(facts.ran.as_ref());
+    [facts.last.as_ref(), before].into_iter().flatten().filter_map(of_end).collect()
+}
+
+fn of_end(last: &Ended) -> Option<Reason> {
     match last.status {
         Status::Failed => Some(reason::failed(last)),
         Status::Interrupted => Some(reason::interrupted(last)),

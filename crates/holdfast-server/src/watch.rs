@@ -23,7 +23,7 @@ use crate::{
     view::Calendar,
 };
 
-pub(crate) use slot::SlotJob;
+pub(crate) use slot::{Blocker, SlotJob};
 use slot::{LinkFacts, SlotFacts};
 pub use slot::{Outcome, Reason};
 
@@ -94,6 +94,7 @@ impl Watch {
             enabled: slot.enabled,
             own: slot.own.clone(),
             later: slot.later,
+            blocker: slot.blocker,
             link: LinkFacts {
                 enrolled: slot.enrolled,
                 connected: backlog.is_some(),
@@ -118,13 +119,16 @@ impl Watch {
 fn due_slots(form: ScheduleForm, now: Timestamp) -> DueSlots {
     let until = form.valid_until.map_or(now, |until| until.min(now));
     let calendar = Calendar::parse(&form.cron, &form.time_zone, form.noted_through);
-    let slots = calendar.map(|calendar| due(&calendar, form.noted_through, until));
+    let slots = calendar.as_ref().map(|calendar| due(calendar, form.noted_through, until));
     let slots = slots.unwrap_or_default();
     let through = match slots.last() {
         Some(last) if slots.len() == SLOTS_PER_LOOK => *last,
         _ => until,
     };
-    DueSlots { form, slots, through }
+    // A form that has ended owes nothing after its end.
+    let ended = form.valid_until.is_some_and(|end| end <= through);
+    let next = calendar.ok().and_then(|calendar| calendar.next_after(through));
+    DueSlots { form, slots, through, next_at: next.filter(|_| !ended) }
 }
 
 /// The slots after `after` and not after `until`, the first [`SLOTS_PER_LOOK`] of them.

@@ -1205,12 +1205,12 @@ export interface components {
          * @description What became of a slot.
          * @enum {string}
          */
-        EvaluationOutcome: "pending" | "fired" | "caught_up" | "skipped" | "refused" | "missed";
+        EvaluationOutcome: "pending" | "fired" | "caught_up" | "skipped" | "blocked" | "refused" | "missed";
         /**
          * @description Why a slot did not run when it was due.
          * @enum {string}
          */
-        EvaluationReason: "not_enrolled" | "host_offline" | "not_in_force" | "agent_silent" | "switched_off" | "made_up_later" | "policy";
+        EvaluationReason: "not_enrolled" | "host_offline" | "not_in_force" | "agent_silent" | "switched_off" | "still_running" | "made_up_later" | "policy";
         /** @description What became of a host's due runs. */
         Evaluations: {
             /** @description The newest first. */

@@ -31,6 +31,8 @@ pub struct Subject {
 pub(crate) struct Trouble {
     pub(crate) key: String,
     pub(crate) rule: Rule,
+    /// Whether it has lasted long enough to be told of.
+    pub(crate) ripe: bool,
     pub(crate) severity: Severity,
     pub(crate) since: Timestamp,
     pub(crate) title: String,
@@ -44,11 +46,14 @@ type Repositories = BTreeMap<RepositoryId, Repository>;
 
 /// Gathers findings into troubles, by key.
 pub(super) fn gather(findings: Vec<Finding>, repositories: &Repositories) -> Vec<Trouble> {
-    let findings = without_consequences(findings);
+    let mut findings = without_consequences(findings);
+    // What is ripe gives the words.
+    findings.sort_by_key(|finding| !finding.ripe);
     let mut troubles: BTreeMap<String, Trouble> = BTreeMap::new();
     for finding in findings {
         let place = place(&finding, repositories);
         match troubles.get_mut(&place.key) {
+            Some(trouble) if trouble.ripe != finding.ripe => {}
             Some(trouble) => trouble.add(finding),
             None => drop(troubles.insert(place.key.clone(), place.trouble(finding))),
         }
@@ -56,17 +61,16 @@ pub(super) fn gather(findings: Vec<Finding>, repositories: &Repositories) -> Vec
     troubles.into_values().map(Trouble::told).collect()
 }
 
-/// Drops what only follows from something else that was found: a stale group whose backups fail,
-/// and whatever else is said of a host that is away.
+/// Drops what only follows from something else that was found: a group grows stale whose backups
+/// fail.
 fn without_consequences(findings: Vec<Finding>) -> Vec<Finding> {
     let troubled: BTreeSet<Subject> = findings
         .iter()
         .filter(|finding| !matches!(finding.rule, Rule::Stale | Rule::Partial))
         .map(|finding| finding.subject.clone())
         .collect();
-    let follows = |finding: &Finding| {
-        finding.rule == Rule::Stale && !finding.away && troubled.contains(&finding.subject)
-    };
+    let follows =
+        |finding: &Finding| finding.rule == Rule::Stale && troubled.contains(&finding.subject);
     findings.into_iter().filter(|finding| !follows(finding)).collect()
 }
 
@@ -82,6 +86,7 @@ impl Place {
         Trouble {
             key: self.key,
             rule: finding.rule,
+            ripe: finding.ripe,
             severity: finding.severity,
             since: finding.since,
             title: self.title.unwrap_or(finding.title),

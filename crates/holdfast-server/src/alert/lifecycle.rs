@@ -71,6 +71,8 @@ pub(super) fn reconcile(known: Vec<Alert>, troubles: Vec<Trouble>, now: Timestam
     let mut changes = Vec::new();
     for trouble in troubles {
         match known.remove(&trouble.key) {
+            // Too young to ring, and enough to keep what rings from being called over.
+            _ if !trouble.ripe => {}
             None => changes.push(Change::Opened(open(trouble, now))),
             Some(alert) => changes.extend(go_on(&alert, trouble, now).map(Change::Changed)),
         }

@@ -3,6 +3,8 @@
 //! The rules ask nothing that the verdict has not answered already, so that an alert and the page
 //! never contradict each other.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{HostId, RepositoryId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -104,12 +106,20 @@ pub(super) struct FleetFacts<'a> {
     pub(super) hosts: &'a [HostView],
     pub(super) refused: &'a [RefusedAgent],
     pub(super) crowded: &'a [Crowded],
+    /// Since when what tells no time of its own has been wrong.
+    pub(super) noticed: &'a Noticed,
 }
+
+/// Since when a host has been found wanting by a rule, for what tells no time of its own.
+pub(super) type Noticed = BTreeMap<(Rule, HostId), Timestamp>;
 
 /// One thing that is wrong with one host or source group.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
     pub(super) rule: Rule,
+    /// Whether it has lasted beyond its grace. What has not is no alarm yet, and yet no reason to
+    /// call one over.
+    pub(super) ripe: bool,
     pub(super) severity: Severity,
     pub(super) subject: Subject,
     /// Since when it is wrong.
@@ -131,7 +141,10 @@ const BACKLOG_MAX: u64 = 10_000;
 /// gone.
 const COPY_QUIET: SignedDuration = SignedDuration::from_mins(30);
 
-/// All findings of the rules that are switched on and that have lasted beyond their grace.
+/// How long a machine that was off is given to make up for a run, once it is back.
+const MAKE_UP: SignedDuration = SignedDuration::from_hours(1);
+
+/// All findings of the rules that are switched on.
 pub(super) fn find(facts: &FleetFacts<'_>, settings: &[RuleSetting]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for host in facts.hosts.iter().filter(|host| host.state != HostState::Pending) {
@@ -141,11 +154,11 @@ pub(super) fn find(facts: &FleetFacts<'_>, settings: &[RuleSetting]) -> Vec<Find
             findings.extend(reasons.filter_map(|reason| of_group(facts, host, group, reason)));
         }
     }
-    findings.retain(|finding| {
-        let setting = settings.iter().find(|setting| setting.rule == finding.rule);
-        setting.is_some_and(|setting| {
-            setting.enabled && facts.now.duration_since(finding.since) >= setting.grace
-        })
+    let setting = |rule| settings.iter().find(|setting| setting.rule == rule && setting.enabled);
+    findings.retain_mut(|finding| {
+        let Some(setting) = setting(finding.rule) else { return false };
+        finding.ripe = facts.now.duration_since(finding.since) >= setting.grace;
+        true
     });
     findings
 }
@@ -163,6 +176,7 @@ fn of_host(facts: &FleetFacts<'_>, host: &HostView) -> Vec<Finding> {
 fn host_finding(rule: Rule, host: &HostView, since: Timestamp) -> Finding {
     Finding {
         rule,
+        ripe: false,
         severity: rule.severity(),
         subject: Subject { host_id: host.id, host_name: host.name.clone(), group: None },
         since,
@@ -201,12 +215,11 @@ fn clock_off(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
         cause: reason.message.clone(),
         action: reason.action.clone(),
         occurrence: "clock".to_owned(),
-        ..host_finding(Rule::ClockOff, host, host.connected_since.unwrap_or(facts.now))
+        ..host_finding(Rule::ClockOff, host, facts.noticed(Rule::ClockOff, host))
     })
 }
 
 fn outdated(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
-    let since = host.connected_since?;
     if release(&host.agent_version)? >= release(facts.version)? {
         return None;
     }
@@ -216,7 +229,7 @@ fn outdated(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
         cause: format!("It is of version {agent}, and the server of version {server}."),
         action: "Upgrade the agent on the host.".to_owned(),
         occurrence: agent.clone(),
-        ..host_finding(Rule::AgentOutdated, host, since)
+        ..host_finding(Rule::AgentOutdated, host, facts.noticed(Rule::AgentOutdated, host))
     })
 }
 
@@ -264,7 +277,7 @@ fn crowded(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
         cause,
         action: action.to_owned(),
         occurrence: "crowded".to_owned(),
-        ..host_finding(Rule::OutboxFull, host, facts.now)
+        ..host_finding(Rule::OutboxFull, host, facts.noticed(Rule::OutboxFull, host))
     })
 }
 
@@ -275,13 +288,15 @@ fn of_group(
     reason: &Reason,
 ) -> Option<Finding> {
     let rule = rule_of(reason)?;
+    if is_about_to_mend(facts, host, group, reason) {
+        return None;
+    }
     let mut since = reason.since.unwrap_or(facts.now);
     if rule == Rule::Stale {
         // Who has just come back is about to make up for it.
         since = host.connected_since.map_or(since, |connected| connected.max(since));
     }
-    let away = host.state != HostState::Online && matches!(rule, Rule::Stale | Rule::Unverified)
-        || reason.error_code.as_deref() == Some(watch::Reason::HostOffline.as_str());
+    let away = host.state != HostState::Online && rule == Rule::Stale;
     let occurrence = reason.job_id.map_or_else(
         || format!("{}/{}/{}", rule.as_str(), group.name, since.as_millisecond()),
         |job| job.to_string(),
@@ -298,10 +313,29 @@ fn of_group(
         occurrence,
         failure: reason.error_code.clone().map(|code| (code, group.repository_id)),
         away,
-        // A machine that sleeps makes up for it when it wakes; it is grave once it grows stale.
-        severity: if away && rule == Rule::Missed { Severity::Warning } else { rule.severity() },
         ..host_finding(rule, host, since)
     })
+}
+
+/// Whether it is likely over before anybody could do anything about it.
+fn is_about_to_mend(
+    facts: &FleetFacts<'_>,
+    host: &HostView,
+    group: &GroupView,
+    reason: &Reason,
+) -> bool {
+    match reason.code {
+        // A backup that takes long grows old before it ends.
+        Cause::Stale => group.verdict.under_way,
+        // A machine that was off makes up for it when it is back. While it is not, it matters only
+        // once the newest snapshot is too old or the host is away for long, which other rules see.
+        Cause::Missed => {
+            let was_off = Some(watch::Reason::HostOffline.as_str());
+            let back = host.connected_since.map(|at| facts.now.duration_since(at));
+            reason.error_code.as_deref() == was_off && back.is_none_or(|back| back < MAKE_UP)
+        }
+        _ => false,
+    }
 }
 
 /// The rule that a reason falls under. Some reasons are no alarm: nobody has set the host up yet,
@@ -348,6 +382,22 @@ fn title(rule: Rule, group: &str, host: &str) -> String {
     }
 }
 
+impl FleetFacts<'_> {
+    fn noticed(&self, rule: Rule, host: &HostView) -> Timestamp {
+        self.noticed.get(&(rule, host.id)).copied().unwrap_or(self.now)
+    }
+}
+
+/// What has been noticed by now, for the next look.
+pub(super) fn notice(before: &Noticed, findings: &[Finding]) -> Noticed {
+    let found = findings.iter().filter(|it| it.rule.tells_no_time());
+    let since = |it: &Finding| {
+        let key = (it.rule, it.subject.host_id);
+        (key, before.get(&key).copied().unwrap_or(it.since))
+    };
+    found.map(since).collect()
+}
+
 impl Rule {
     /// All rules, by name.
     pub const ALL: [Self; 12] = [
@@ -388,6 +438,11 @@ impl Rule {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rule| rule.as_str() == word)
+    }
+
+    /// Whether what it finds does not say since when it is so.
+    fn tells_no_time(self) -> bool {
+        matches!(self, Self::AgentOutdated | Self::ClockOff | Self::OutboxFull)
     }
 
     /// How grave it is.

@@ -8,10 +8,13 @@ use super::{
     Alert, Change, Rule, Severity, State,
     grouping::{Trouble, gather},
     lifecycle::reconcile,
-    rule::{Crowded, FleetFacts, RefusedAgent, find},
+    rule::{Crowded, FleetFacts, Noticed, RefusedAgent, find, notice},
 };
 use crate::verdict::Cause;
 use house::{House, at, host, reason};
+
+/// Nothing yet.
+static NOTICED: Noticed = Noticed::new();
 
 const NOON: &str = "2026-11-21T12:00:00Z";
 
@@ -27,10 +30,17 @@ fn troubles_with<'a>(house: &'a House, change: impl FnOnce(&mut FleetFacts<'a>))
         hosts: &house.hosts,
         refused: &[],
         crowded: &[],
+        noticed: &NOTICED,
     };
     change(&mut facts);
     let settings = Rule::ALL.map(Rule::default_setting);
-    gather(find(&facts, &settings), &house.repositories)
+    // What tells no time of its own has been so for longer than any grace.
+    let mut noticed = notice(&NOTICED, &find(&facts, &settings));
+    noticed.values_mut().for_each(|since| *since -= SignedDuration::from_hours(25));
+    let lasting = FleetFacts { noticed: &noticed, ..facts };
+    let mut troubles = gather(find(&lasting, &settings), &house.repositories);
+    troubles.retain(|trouble| trouble.ripe);
+    troubles
 }
 
 fn titles(troubles: &[Trouble]) -> Vec<&str> {
@@ -222,6 +232,7 @@ fn a_rule_that_is_switched_off_finds_nothing() {
         hosts: &house.hosts,
         refused: &[],
         crowded: &[],
+        noticed: &NOTICED,
     };
     let mut settings = Rule::ALL.map(Rule::default_setting);
     assert_eq!(find(&facts, &settings).len(), 1);

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 
 use super::{
     Live, Presence,
-    evidence::{Evidence, Pauses, host_facts},
+    evidence::{Evidence, Plans, host_facts},
 };
 use crate::{
     auth::Scope,
     metrics,
     store::{Error, GroupRow, HostRow, LatestBackup, ScheduleRow},
     verdict::{HostFacts, Standing, judge, judge_host},
-    view::{Calendar, GroupView, HostState, HostView, LastBackup, Overview, ScheduleView},
+    view::{GroupView, HostState, HostView, LastBackup, Overview, ScheduleView},
 };
 
 /// The views of these hosts, or of all, by name.
@@ -22,7 +22,7 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
     let store = live.store();
     let rows = store.hosts(only).await?;
     let mut parts = Parts {
-        pauses: live.pauses(),
+        plans: live.plans(),
         evidence: Evidence::gather(store, only).await?,
         groups: by_host(store.groups(only).await?, |group| group.host_id),
         latest: by_host(store.latest_backups(only, false).await?, |backup| backup.host_id),
@@ -94,7 +94,7 @@ fn by_host<T>(rows: Vec<T>, host: impl Fn(&T) -> HostId) -> BTreeMap<HostId, Vec
 }
 
 struct Parts<'a> {
-    pauses: &'a Pauses,
+    plans: &'a Plans,
     evidence: Evidence,
     groups: BTreeMap<HostId, Vec<GroupRow>>,
     latest: BTreeMap<HostId, Vec<LatestBackup>>,
@@ -137,12 +137,11 @@ impl Parts<'_> {
     }
 
     fn group(&mut self, row: GroupRow, host: HostFacts) -> GroupView {
-        let objective = self.pauses.objective(&row, self.now);
-        let (runs, facts) = self.evidence.take(&row, &objective, host, self.now);
+        let (runs, objective, facts) = self.evidence.take(&row, self.plans, host, self.now);
         GroupView {
             verdict: judge(&facts),
             last_backup: runs.and_then(|runs| runs.ended).map(last_backup),
-            schedule: row.schedule.map(|schedule| schedule_view(schedule, self.now)),
+            schedule: row.schedule.map(|schedule| schedule_view(schedule, self.plans, self.now)),
             objective_seconds: objective.seconds,
             objective_source: objective.source,
             name: row.name,
@@ -178,13 +177,13 @@ fn last_backup(backup: LatestBackup) -> LastBackup {
     }
 }
 
-fn schedule_view(schedule: ScheduleRow, now: Timestamp) -> ScheduleView {
-    let calendar = Calendar::parse(&schedule.cron, &schedule.time_zone, now).ok();
-    let due = calendar.as_ref().filter(|_| schedule.enabled);
+fn schedule_view(schedule: ScheduleRow, plans: &Plans, now: Timestamp) -> ScheduleView {
+    let plan = plans.of(&schedule, now);
+    let due = plan.as_ref().filter(|_| schedule.enabled);
     ScheduleView {
         id: schedule.id,
-        next_at: due.and_then(|calendar| calendar.next_after(now)),
-        in_words: calendar.map(|calendar| calendar.in_words()).unwrap_or_default(),
+        next_at: due.and_then(|plan| plan.calendar.next_after(now)),
+        in_words: plan.map(|plan| plan.in_words.clone()).unwrap_or_default(),
         cron: schedule.cron,
         time_zone: schedule.time_zone,
         enabled: schedule.enabled,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use holdfast_protocol::HostId;
@@ -20,14 +20,21 @@ pub(super) struct Evidence {
     seen: BTreeMap<(HostId, String), SeenRow>,
 }
 
-/// The longest pause of every schedule that was asked for: looking a week ahead takes its time.
+/// Every plan that was asked for, read: reading one, and looking a week ahead, takes its time.
 #[derive(Default)]
-pub(super) struct Pauses {
-    known: Mutex<BTreeMap<(String, String), SignedDuration>>,
+pub(super) struct Plans {
+    known: Mutex<BTreeMap<(String, String), Arc<KnownPlan>>>,
+}
+
+/// What a cron expression in a zone means.
+pub(super) struct KnownPlan {
+    pub(super) calendar: Calendar,
+    pub(super) in_words: String,
+    longest_pause: SignedDuration,
 }
 
 /// A fleet has fewer different schedules; beyond, all are looked at again.
-const PAUSES_KNOWN_MAX: usize = 10_000;
+const PLANS_KNOWN_MAX: usize = 10_000;
 
 impl Evidence {
     pub(super) async fn gather(store: &Store, only: Option<&[HostId]>) -> Result<Self, Error> {
@@ -38,43 +45,45 @@ impl Evidence {
         Ok(Self { runs: runs.collect(), seen: seen.collect() })
     }
 
-    /// Takes the newest runs of a group out, and what is to be judged.
+    /// Takes the newest runs of a group out, its objective, and what is to be judged.
     pub(super) fn take(
         &mut self,
         group: &GroupRow,
-        objective: &Objective,
+        plans: &Plans,
         host: HostFacts,
         now: Timestamp,
-    ) -> (Option<GroupRuns>, Facts) {
+    ) -> (Option<GroupRuns>, Objective, Facts) {
         let key = (group.host_id, group.name.clone());
         let runs = self.runs.remove(&key);
         let seen = self.seen.remove(&key);
         let newest = runs.as_ref();
+        let objective = plans.objective(group, now);
         let facts = Facts {
             now,
             objective: objective.length(),
             host,
-            plan: plan(group.schedule.as_ref(), now),
+            plan: plans.due(group.schedule.as_ref(), now),
             last: newest.and_then(|runs| runs.telling.clone()),
+            ran: newest.and_then(|runs| runs.ran.clone()),
             claim: newest.and_then(|runs| runs.claim.clone()),
             listed_at: seen.as_ref().map(|seen| seen.listed_at),
             seen: seen.and_then(|seen| seen.newest),
             last_run_at: newest.and_then(|runs| runs.last_run_at),
             running_since: newest.and_then(|runs| runs.running_since),
         };
-        (runs, facts)
+        (runs, objective, facts)
     }
 }
 
-impl Pauses {
+impl Plans {
     /// How old the newest snapshot of a group may be, and who says so.
     pub(super) fn objective(&self, group: &GroupRow, now: Timestamp) -> Objective {
         let seconds = |length: SignedDuration| length.as_secs().unsigned_abs();
         if let Some(set) = group.objective_seconds {
             return Objective { seconds: set, source: ObjectiveSource::Set };
         }
-        let pause = group.schedule.as_ref().and_then(|schedule| self.of(schedule, now));
-        match pause {
+        let plan = group.schedule.as_ref().and_then(|schedule| self.of(schedule, now));
+        match plan.map(|plan| plan.longest_pause) {
             Some(pause) => Objective {
                 seconds: seconds(pause.saturating_add(OBJECTIVE_SLACK)),
                 source: ObjectiveSource::Schedule,
@@ -86,41 +95,41 @@ impl Pauses {
         }
     }
 
-    fn of(&self, schedule: &ScheduleRow, now: Timestamp) -> Option<SignedDuration> {
+    /// What a schedule means; `None` when it means nothing.
+    pub(super) fn of(&self, schedule: &ScheduleRow, now: Timestamp) -> Option<Arc<KnownPlan>> {
         let key = (schedule.cron.clone(), schedule.time_zone.clone());
-        if let Some(pause) = self.known().get(&key) {
-            return Some(*pause);
+        if let Some(plan) = self.known().get(&key) {
+            return Some(Arc::clone(plan));
         }
         let calendar = Calendar::parse(&schedule.cron, &schedule.time_zone, now).ok()?;
-        let pause = calendar.longest_pause(now);
+        let (in_words, longest_pause) = (calendar.in_words(), calendar.longest_pause(now));
+        let plan = Arc::new(KnownPlan { calendar, in_words, longest_pause });
         let mut known = self.known();
-        if known.len() >= PAUSES_KNOWN_MAX {
+        if known.len() >= PLANS_KNOWN_MAX {
             known.clear();
         }
-        known.insert(key, pause);
-        Some(pause)
+        known.insert(key, Arc::clone(&plan));
+        Some(plan)
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, String), SignedDuration>> {
+    fn due(&self, schedule: Option<&ScheduleRow>, now: Timestamp) -> Plan {
+        let Some(schedule) = schedule else { return Plan::OnRequest };
+        if !schedule.enabled {
+            return Plan::Paused;
+        }
+        let Some(plan) = self.of(schedule, now) else { return Plan::OnRequest };
+        // A slot at this very moment is the previous one.
+        let just_after = now.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now);
+        let previous = plan.calendar.last_before(just_after);
+        // Nobody owes a run for a slot before the schedule was as it is.
+        Plan::Due {
+            previous: previous.filter(|slot| *slot >= schedule.changed_at),
+            next: plan.calendar.next_after(now),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<KnownPlan>>> {
         self.known.lock().expect("nothing panics while holding it")
-    }
-}
-
-fn plan(schedule: Option<&ScheduleRow>, now: Timestamp) -> Plan {
-    let Some(schedule) = schedule else { return Plan::OnRequest };
-    if !schedule.enabled {
-        return Plan::Paused;
-    }
-    let Ok(calendar) = Calendar::parse(&schedule.cron, &schedule.time_zone, now) else {
-        return Plan::OnRequest;
-    };
-    // A slot at this very moment is the previous one.
-    let just_after = now.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now);
-    let previous = calendar.last_before(just_after);
-    // Nobody owes a run for a slot before the schedule was as it is.
-    Plan::Due {
-        previous: previous.filter(|slot| *slot >= schedule.changed_at),
-        next: calendar.next_after(now),
     }
 }
 

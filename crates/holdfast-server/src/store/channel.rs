@@ -40,8 +40,9 @@ impl Store {
         const PHASE: &str = "adding a channel";
         let id = Uuid::now_v7();
         let mut tx = self.begin(PHASE).await?;
-        let added =
-            insert(&mut tx, self.sealer(), id, new).await.map_err(Error::database(PHASE))?;
+        let added = insert(&mut tx, self.sealer(), id, new, self.now())
+            .await
+            .map_err(Error::database(PHASE))?;
         if !added {
             return Err(Error::ChannelExists { name: new.name.clone() });
         }
@@ -150,6 +151,7 @@ async fn insert(
     sealer: &Sealer,
     id: Uuid,
     new: &NewChannel,
+    now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let id = id.to_string();
     let settings = sealer.seal(place(&id), &super::row::json(&new.settings));
@@ -166,7 +168,7 @@ async fn insert(
     .bind(new.severity_min.as_str())
     .bind(new.host.map(|host| host.to_string()))
     .bind(&new.group)
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(done.rows_affected() == 1)

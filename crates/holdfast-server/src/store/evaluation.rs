@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::{HostId, JobId, ScheduleId};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Error, Store, row::Columns};
 use crate::{
     verdict::LATE,
     view::EvaluationView,
-    watch::{Outcome, Reason, SlotJob},
+    watch::{Blocker, Outcome, Reason, SlotJob},
 };
 
 /// One form that a schedule has or had.
@@ -32,15 +32,8 @@ pub(crate) struct DueSlots {
     pub(crate) form: ScheduleForm,
     pub(crate) slots: Vec<Timestamp>,
     pub(crate) through: Timestamp,
-}
-
-impl DueSlots {
-    /// That nothing was due is written down only now and then: it is there to save work later.
-    fn is_worth_noting(&self) -> bool {
-        let closed = self.form.valid_until.is_some_and(|until| until <= self.through);
-        let passed = self.through.duration_since(self.form.noted_through);
-        !self.slots.is_empty() || closed || passed > SignedDuration::from_hours(6)
-    }
+    /// When to look again; never, when it was the last time.
+    pub(crate) next_at: Option<Timestamp>,
 }
 
 /// A slot that is not decided, or that was missed and may have been told of since.
@@ -55,6 +48,7 @@ pub(crate) struct OpenSlot {
     pub(crate) enabled: bool,
     pub(crate) own: Option<SlotJob>,
     pub(crate) later: Option<JobId>,
+    pub(crate) blocker: Option<Blocker>,
     pub(crate) enrolled: bool,
     pub(crate) in_force: bool,
 }
@@ -86,15 +80,14 @@ pub struct EvaluationFilter {
 const POLICY_CODES: &str = "policy_%";
 
 impl Store {
-    /// The forms of schedules with slots that may not have been noted by `now`.
+    /// The forms of schedules with something to be noted by `now`.
     pub(crate) async fn schedule_forms(&self, now: Timestamp) -> Result<Vec<ScheduleForm>, Error> {
         const PHASE: &str = "reading the schedules' history";
         let rows = sqlx::query(
             "SELECT f.schedule_id, f.host_id, f.group_name, f.cron, f.time_zone, f.valid_from,
                  f.valid_until, f.noted_through
              FROM schedule_history f JOIN hosts h ON h.id = f.host_id
-             WHERE h.removed_at IS NULL AND f.noted_through < $1
-                 AND (f.valid_until IS NULL OR f.noted_through < f.valid_until)",
+             WHERE h.removed_at IS NULL AND f.next_at <= $1",
         )
         .bind(now.as_millisecond())
         .fetch_all(self.readers())
@@ -106,7 +99,6 @@ impl Store {
     /// Notes what has come due.
     pub(crate) async fn note_slots(&self, due: &[DueSlots]) -> Result<(), Error> {
         const PHASE: &str = "noting what is due";
-        let due: Vec<_> = due.iter().filter(|due| due.is_worth_noting()).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -218,13 +210,19 @@ const OPEN_SLOTS: &str =
          WHERE l.schedule_id = e.schedule_id AND l.scheduled_at > e.due_at
              AND l.status <> 'missed'
              AND COALESCE(l.fired_at, l.started_at) > l.scheduled_at + $3
-         ORDER BY l.scheduled_at LIMIT 1) AS later_id
+         ORDER BY l.scheduled_at LIMIT 1) AS later_id,
+        b.id AS blocker_id, b.finished_at IS NOT NULL AS blocker_ended
     FROM evaluations e
     JOIN hosts h ON h.id = e.host_id AND h.removed_at IS NULL
     JOIN schedule_history f ON f.schedule_id = e.schedule_id AND f.valid_from < e.due_at
         AND (f.valid_until IS NULL OR f.valid_until >= e.due_at)
     LEFT JOIN jobs j ON j.schedule_id = e.schedule_id AND j.scheduled_at = e.due_at
         AND j.status <> 'missed'
+    LEFT JOIN jobs b ON b.id = (SELECT r.id FROM jobs r
+        WHERE r.schedule_id = e.schedule_id AND r.scheduled_at < e.due_at
+            AND r.started_at <= e.due_at
+            AND (r.finished_at IS NULL OR r.finished_at > e.due_at)
+        ORDER BY r.scheduled_at DESC LIMIT 1)
     WHERE e.outcome IN ('pending', 'missed') AND e.due_at >= $1
     ORDER BY e.due_at";
 
@@ -236,7 +234,7 @@ pub(super) async fn close_form(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE schedule_history SET valid_until = $3
+        "UPDATE schedule_history SET valid_until = $3, next_at = $3
          WHERE host_id = $1 AND group_name = $2 AND valid_until IS NULL",
     )
     .bind(host.to_string())
@@ -254,7 +252,7 @@ pub(super) async fn close_forms_of(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE schedule_history SET valid_until = $2, noted_through = $2
+        "UPDATE schedule_history SET valid_until = $2, noted_through = $2, next_at = NULL
          WHERE host_id = $1 AND valid_until IS NULL",
     )
     .bind(host.to_string())
@@ -277,12 +275,12 @@ pub(super) async fn open_form(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO schedule_history (schedule_id, host_id, group_name, cron, time_zone, enabled,
-             valid_from, noted_through)
-         SELECT id, host_id, group_name, cron, time_zone, enabled, $3, $3 FROM schedules
+             valid_from, noted_through, next_at)
+         SELECT id, host_id, group_name, cron, time_zone, enabled, $3, $3, $3 FROM schedules
          WHERE host_id = $1 AND group_name = $2
          ON CONFLICT (schedule_id, valid_from) DO UPDATE SET
              cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled,
-             valid_until = NULL",
+             valid_until = NULL, next_at = excluded.next_at",
     )
     .bind(host.to_string())
     .bind(group)
@@ -321,12 +319,13 @@ async fn note(connection: &mut SqliteConnection, due: &DueSlots) -> Result<(), s
         .await?;
     }
     sqlx::query(
-        "UPDATE schedule_history SET noted_through = $3
+        "UPDATE schedule_history SET noted_through = $3, next_at = $4
          WHERE schedule_id = $1 AND valid_from = $2",
     )
     .bind(form.schedule_id.to_string())
     .bind(form.valid_from.as_millisecond())
     .bind(due.through.as_millisecond())
+    .bind(due.next_at.map(Timestamp::as_millisecond))
     .execute(connection)
     .await?;
     Ok(())
@@ -406,7 +405,12 @@ fn read_open(row: &SqliteRow) -> Result<OpenSlot, sqlx::Error> {
             refused: row.int("own_refused")? != 0,
         }),
     };
+    let blocker = match row.parsed_opt("blocker_id")? {
+        None => None,
+        Some(job) => Some(Blocker { job, ended: row.int("blocker_ended")? != 0 }),
+    };
     Ok(OpenSlot {
+        blocker,
         schedule_id: row.parsed("schedule_id")?,
         due_at: row.time("due_at")?,
         host_id: row.parsed("host_id")?,

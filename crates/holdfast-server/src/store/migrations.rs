@@ -18,6 +18,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (6, "instances", include_str!("../../migrations/0006_instances.sql")),
     (7, "identity", include_str!("../../migrations/0007_identity.sql")),
     (8, "repositories", include_str!("../../migrations/0008_repositories.sql")),
+    (8, "growth", include_str!("../../migrations/0008_growth.sql")),
 ];
 
 /// Brings the database up to date.

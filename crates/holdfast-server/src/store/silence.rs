@@ -39,7 +39,7 @@ impl Store {
         const PHASE: &str = "making a silence";
         let id = Uuid::now_v7();
         let mut tx = self.begin(PHASE).await?;
-        insert(&mut tx, actor, id, new).await.map_err(Error::database(PHASE))?;
+        insert(&mut tx, actor, id, new, self.now()).await.map_err(Error::database(PHASE))?;
         audit::note(&mut tx, actor, "silence.add", &new.reason)
             .await
             .map_err(Error::database(PHASE))?;
@@ -115,6 +115,7 @@ async fn insert(
     actor: &str,
     id: Uuid,
     new: &NewSilence,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO silences (id, created_at, created_by, until, reason, host_id, group_name,
@@ -122,7 +123,7 @@ async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(id.to_string())
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
     .bind(actor)
     .bind(new.until.as_millisecond())
     .bind(&new.reason)

@@ -23,6 +23,7 @@ fn well() -> Facts {
             next: Some(at("2026-11-22T03:00:00Z")),
         },
         last: Some(run(Status::Succeeded)),
+        ran: Some(run(Status::Succeeded)),
         claim: Some(Claim {
             snapshot_id: "abc12345".to_owned(),
             began_at: at(&format!("{night}01Z")),

@@ -26,6 +26,8 @@ pub enum Outcome {
     CaughtUp,
     /// It was not to run.
     Skipped,
+    /// It could not begin.
+    Blocked,
     /// The host's own policy forbade it.
     Refused,
     /// It was due and never ran.
@@ -47,6 +49,8 @@ pub enum Reason {
     AgentSilent,
     /// The schedule was switched off.
     SwitchedOff,
+    /// The run before it had not ended.
+    StillRunning,
     /// The machine was off or asleep, and a later run made up for it.
     MadeUpLater,
     /// The host's own policy forbids it.
@@ -64,6 +68,8 @@ pub(super) struct SlotFacts {
     pub(super) own: Option<SlotJob>,
     /// The first job of a later slot of the same schedule that made up for lost time.
     pub(super) later: Option<JobId>,
+    /// The run of the same schedule that was under way when the slot came due.
+    pub(super) blocker: Option<Blocker>,
     pub(super) link: LinkFacts,
 }
 
@@ -75,6 +81,14 @@ pub(crate) struct SlotJob {
     pub(crate) fired_at: Timestamp,
     /// Whether the host's policy refused it.
     pub(crate) refused: bool,
+}
+
+/// A run in whose time a slot falls. An agent leaves such a slot out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blocker {
+    pub(crate) job: JobId,
+    /// Whether it is known to have ended. One that has not may have died with the machine.
+    pub(crate) ended: bool,
 }
 
 /// How the server stands with the host.
@@ -114,7 +128,17 @@ pub(super) fn decide(facts: &SlotFacts) -> Option<Decided> {
     if !facts.enabled {
         return Some(Decided::without_job(Outcome::Skipped, Reason::SwitchedOff));
     }
-    (facts.now > deadline(facts)).then(|| Decided::without_job(Outcome::Missed, why(facts.link)))
+    if facts.now <= deadline(facts) {
+        return None;
+    }
+    let blocker = facts.blocker.filter(|it| it.ended || facts.link.connected);
+    Some(match blocker {
+        Some(Blocker { job, .. }) => {
+            let reason = Some(Reason::StillRunning);
+            Decided { outcome: Outcome::Blocked, reason, job: Some(job) }
+        }
+        None => Decided::without_job(Outcome::Missed, why(facts.link)),
+    })
 }
 
 fn ran(facts: &SlotFacts, job: &SlotJob) -> Decided {
@@ -148,8 +172,15 @@ fn why(link: LinkFacts) -> Reason {
 }
 
 impl Outcome {
-    const ALL: [Self; 6] =
-        [Self::Pending, Self::Fired, Self::CaughtUp, Self::Skipped, Self::Refused, Self::Missed];
+    const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Fired,
+        Self::CaughtUp,
+        Self::Skipped,
+        Self::Blocked,
+        Self::Refused,
+        Self::Missed,
+    ];
 
     /// The word in the API and in the store.
     #[must_use]
@@ -159,6 +190,7 @@ impl Outcome {
             Self::Fired => "fired",
             Self::CaughtUp => "caught_up",
             Self::Skipped => "skipped",
+            Self::Blocked => "blocked",
             Self::Refused => "refused",
             Self::Missed => "missed",
         }
@@ -170,12 +202,13 @@ impl Outcome {
 }
 
 impl Reason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::NotEnrolled,
         Self::HostOffline,
         Self::NotInForce,
         Self::AgentSilent,
         Self::SwitchedOff,
+        Self::StillRunning,
         Self::MadeUpLater,
         Self::Policy,
     ];
@@ -189,6 +222,7 @@ impl Reason {
             Self::NotInForce => "not_in_force",
             Self::AgentSilent => "agent_silent",
             Self::SwitchedOff => "switched_off",
+            Self::StillRunning => "still_running",
             Self::MadeUpLater => "made_up_later",
             Self::Policy => "policy",
         }
@@ -211,6 +245,7 @@ impl Reason {
                 "It did not run: the agent was connected and had the schedule, but started nothing."
             }
             Self::SwitchedOff => "It was not to run: the schedule was switched off.",
+            Self::StillRunning => "It could not begin: the run before it had not ended.",
             Self::MadeUpLater => "The machine was off or asleep; a later run made up for it.",
             Self::Policy => "The host's own policy forbade it.",
         }
@@ -225,6 +260,7 @@ impl Reason {
             Self::NotInForce => "Look at the agent's log if it still does not take the schedule.",
             Self::AgentSilent => "Look at the agent's log and at the host's clock and time zone.",
             Self::SwitchedOff => "Switch the schedule on if it should run.",
+            Self::StillRunning => "See why that run took so long; cancel it if it hangs.",
             Self::MadeUpLater => "",
             Self::Policy => "Change the policy file on the host, or the source group.",
         }
@@ -254,6 +290,7 @@ mod tests {
             enabled: true,
             own: None,
             later: None,
+            blocker: None,
             link: LinkFacts { enrolled: true, connected: true, backlog: 0, in_force: true },
         }
     }
@@ -268,7 +305,7 @@ mod tests {
         type Row = (&'static str, Change, Option<(Outcome, Option<Reason>)>);
         let late = "2026-11-21T03:15:01Z";
         assert!(at(late) > quiet().due_at + LATE);
-        let table: [Row; 14] = [
+        let table: [Row; 17] = [
             ("a minute later", |_| {}, None),
             ("in time", |f| f.own = fired("2026-11-21T03:00:01Z"), ok(Outcome::Fired)),
             ("after sleep", |f| f.own = fired("2026-11-21T08:12:00Z"), ok(Outcome::CaughtUp)),
@@ -287,6 +324,13 @@ mod tests {
             ("still telling", telling, None),
             ("telling for an hour", tells_long, because(Outcome::Missed, Reason::AgentSilent)),
             ("server just started", just_started, None),
+            ("in a run", |f| within_run(f, false), because(Outcome::Blocked, Reason::StillRunning)),
+            ("in a dead run", dead_run, because(Outcome::Missed, Reason::HostOffline)),
+            (
+                "a minute into a run",
+                |f| f.blocker = Some(Blocker { job: job(3), ended: true }),
+                None,
+            ),
         ];
         for (what, change, wanted) in table {
             let mut facts = quiet();
@@ -337,6 +381,16 @@ mod tests {
     fn tells_long(facts: &mut SlotFacts) {
         telling(facts);
         facts.now = at("2026-11-21T04:00:01Z");
+    }
+
+    fn within_run(facts: &mut SlotFacts, ended: bool) {
+        overdue(facts);
+        facts.blocker = Some(Blocker { job: job(3), ended });
+    }
+
+    fn dead_run(facts: &mut SlotFacts) {
+        within_run(facts, false);
+        facts.link.connected = false;
     }
 
     fn just_started(facts: &mut SlotFacts) {

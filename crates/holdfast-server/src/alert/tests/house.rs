@@ -109,6 +109,7 @@ pub(super) fn host(index: usize, now: &str) -> HostView {
         reasons: vec![],
         restorable_at: Some(now),
         until: None,
+        under_way: false,
     };
     let group = GroupView {
         name: "etc".to_owned(),

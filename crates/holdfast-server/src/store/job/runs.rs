@@ -22,6 +22,8 @@ pub(crate) struct GroupRuns {
     pub(crate) ended: Option<LatestBackup>,
     /// The one that ended last and was not cancelled by a person.
     pub(crate) telling: Option<Ended>,
+    /// The same, but one that did begin.
+    pub(crate) ran: Option<Ended>,
     /// The last that says it made a snapshot.
     pub(crate) claim: Option<Claim>,
     /// When the newest was due or ordered; one that never ran does not count.
@@ -43,6 +45,10 @@ const SELECT: &str = "WITH newest AS (
          ORDER BY ended_at DESC, id DESC LIMIT 1) AS telling_id,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
              AND operation = 'backup'
+             AND ended_at IS NOT NULL AND status NOT IN ('cancelled', 'missed')
+         ORDER BY ended_at DESC, id DESC LIMIT 1) AS ran_id,
+        (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
+             AND operation = 'backup'
              AND ended_at IS NOT NULL AND status IN ('succeeded', 'partial')
              AND snapshot_id IS NOT NULL
          ORDER BY ended_at DESC, id DESC LIMIT 1) AS claim_id,
@@ -60,11 +66,14 @@ const JOINS: &str = ")
         e.id, e.group_name, e.status, e.finished_at, e.ended_at, e.snapshot_id,
         t.id AS t_id, t.ended_at AS t_ended, t.status AS t_status, t.error_code AS t_code,
         t.error_message AS t_message, t.error_action AS t_action,
+        r.id AS r_id, r.ended_at AS r_ended, r.status AS r_status, r.error_code AS r_code,
+        r.error_message AS r_message, r.error_action AS r_action,
         c.snapshot_id AS c_snapshot, COALESCE(c.started_at, c.created_at) AS c_began,
         c.finished_at AS c_finished, c.ended_at AS c_ended
     FROM newest n
     LEFT JOIN jobs e ON e.id = n.ended_id
     LEFT JOIN jobs t ON t.id = n.telling_id
+    LEFT JOIN jobs r ON r.id = n.ran_id
     LEFT JOIN jobs c ON c.id = n.claim_id";
 
 impl Store {
@@ -91,24 +100,47 @@ fn read(row: &SqliteRow) -> Result<GroupRuns, sqlx::Error> {
         host_id: row.parsed("host_id")?,
         group: row.text("name")?,
         ended,
-        telling: read_telling(row)?,
+        telling: read_ended(row, &TELLING)?,
+        ran: read_ended(row, &RAN)?,
         claim: read_claim(row)?,
         last_run_at: row.time_opt("last_run_at")?,
         running_since: row.time_opt("running_since")?,
     })
 }
 
-fn read_telling(row: &SqliteRow) -> Result<Option<Ended>, sqlx::Error> {
-    let Some(word) = row.text_opt("t_status")? else { return Ok(None) };
-    let error = match row.text_opt("t_code")? {
+/// The columns of one of the runs in a row.
+struct Names {
+    id: &'static str,
+    ended: &'static str,
+    status: &'static str,
+    error: [&'static str; 3],
+}
+
+const TELLING: Names = Names {
+    id: "t_id",
+    ended: "t_ended",
+    status: "t_status",
+    error: ["t_code", "t_message", "t_action"],
+};
+const RAN: Names = Names {
+    id: "r_id",
+    ended: "r_ended",
+    status: "r_status",
+    error: ["r_code", "r_message", "r_action"],
+};
+
+fn read_ended(row: &SqliteRow, names: &Names) -> Result<Option<Ended>, sqlx::Error> {
+    let Some(word) = row.text_opt(names.status)? else { return Ok(None) };
+    let [code, message, action] = names.error;
+    let error = match row.text_opt(code)? {
         None => None,
         Some(code) => Some(JobError {
             code,
-            message: row.text_opt("t_message")?.unwrap_or_default(),
-            action: row.text_opt("t_action")?.unwrap_or_default(),
+            message: row.text_opt(message)?.unwrap_or_default(),
+            action: row.text_opt(action)?.unwrap_or_default(),
         }),
     };
-    let (job_id, ended_at) = (row.parsed("t_id")?, row.time("t_ended")?);
+    let (job_id, ended_at) = (row.parsed(names.id)?, row.time(names.ended)?);
     // A word that a newer version has written says nothing here.
     Ok(Status::from_word(&word).map(|status| Ended { job_id, ended_at, status, error }))
 }
