@@ -14,12 +14,11 @@ mod gate;
 mod reconcile;
 mod registry;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use axum::extract::ws::WebSocket;
 use holdfast_link::{
-    CloseReason, ExchangeError, Exchanges, ServeConfig, Unsequenced,
-    transport::{Transport, accepted::Accepted},
+    Accepted, CloseReason, Ended, ExchangeError, Exchanges, ServeConfig, Unsequenced,
+    transport::{TransportKind, held::Held},
 };
 use holdfast_protocol::{HostId, JobId, Message, RepositoryId, message::config::Slot};
 use jiff::Timestamp;
@@ -94,9 +93,12 @@ impl Hub {
         self.note_seen().await;
     }
 
-    /// Serves the link of `host` on a socket whose agent token has been checked, until it ends.
-    pub async fn serve(&self, host: HostId, socket: WebSocket) {
-        self.serve_over(host, Box::new(Accepted::new(socket))).await;
+    /// Serves the link of `host` on a connection whose agent token has been checked, until it ends.
+    pub async fn serve(&self, host: HostId, socket: Accepted) {
+        let gate = HostGate::new(self.clone(), host);
+        let stop = self.inner.stop.child_token();
+        let serve = holdfast_link::accept(socket, &gate, &self.inner.config, stop);
+        self.until_ended(host, TransportKind::WebSocket, Box::pin(serve)).await;
     }
 
     /// Answers one exchange of `host`, whose agent token has been checked: its link where no
@@ -107,15 +109,26 @@ impl Hub {
     pub async fn exchange(&self, host: HostId, body: &[u8]) -> Result<Vec<u8>, ExchangeError> {
         let open = |transport| {
             let hub = self.clone();
-            tokio::spawn(async move { hub.serve_over(host, Box::new(transport)).await });
+            tokio::spawn(async move { hub.serve_held(host, transport).await });
         };
         self.inner.exchanges.answer(host.as_uuid(), body, open).await
     }
 
-    async fn serve_over(&self, host: HostId, transport: Box<dyn Transport>) {
+    async fn serve_held(&self, host: HostId, transport: Held) {
         let gate = HostGate::new(self.clone(), host);
-        let (road, stop) = (transport.kind(), self.inner.stop.child_token());
-        let serve = holdfast_link::server::serve(transport, &gate, &self.inner.config, stop);
+        let stop = self.inner.stop.child_token();
+        let serve =
+            holdfast_link::server::serve(Box::new(transport), &gate, &self.inner.config, stop);
+        self.until_ended(host, TransportKind::LongPoll, Box::pin(serve)).await;
+    }
+
+    /// A session is large, so it is not carried by value through everything that waits for it.
+    async fn until_ended(
+        &self,
+        host: HostId,
+        road: TransportKind,
+        serve: Pin<Box<dyn Future<Output = Ended> + Send + '_>>,
+    ) {
         let ended = self.inner.tasks.track_future(serve).await;
         tracing::info!(%host, ?road, reason = %ended, "link ended");
     }
@@ -342,13 +355,18 @@ impl Hub {
     /// Sends a connected host its configuration as it is now. A host that is away gets it with its
     /// next session; one whose message was lost on the way is found out by its heartbeats.
     async fn push_config(&self, host: HostId) {
+        self.push_config_after(host, i64::MIN).await;
+    }
+
+    /// As [`Hub::push_config`], for a host that has been told the version `told` already.
+    async fn push_config_after(&self, host: HostId, told: i64) {
         if !self.inner.registry.is_connected(host) {
             return;
         }
         match self.store().config_messages(host).await {
             Ok((version, messages)) => {
                 self.inner.registry.owe_config(host, version);
-                for message in &messages {
+                for message in messages.iter().filter(|_| version > told) {
                     self.inner.registry.send(host, &state(message));
                 }
             }

@@ -133,6 +133,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::GroupExists { .. }
         | Error::AlertResolved
         | Error::ChannelExists { .. }
+        | Error::ConfigTooLarge
         | Error::JobEnded { .. }
         | Error::LastAdmin
         | Error::UserExists { .. }

@@ -1,6 +1,12 @@
 //! Letting one host's agent in.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use holdfast_link::{Admission, Ended, Gate, Mailbox};
 use holdfast_protocol::{
@@ -16,6 +22,8 @@ use crate::store::{Error, HostStore, Opened, Refusal};
 pub(super) struct HostGate {
     hub: Hub,
     host: HostId,
+    /// The configuration that went with the welcome.
+    told: AtomicI64,
 }
 
 /// After a full restart the fleet comes back over this long: a second per 300 hosts.
@@ -27,7 +35,7 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 impl HostGate {
     pub(super) fn new(hub: Hub, host: HostId) -> Self {
-        Self { hub, host }
+        Self { hub, host, told: AtomicI64::new(i64::MIN) }
     }
 
     async fn try_admit(&self, hello: &Hello) -> Result<Admission<HostStore>, Reject> {
@@ -43,8 +51,9 @@ impl HostGate {
             Ok(opened) => opened,
             Err(refusal) => return Err(self.refuse(refusal).await),
         };
-        let (_, messages) =
+        let (version, messages) =
             self.hub.store().config_messages(self.host).await.map_err(|error| self.busy(&error))?;
+        self.told.store(version, Ordering::Relaxed);
         Ok(self.admission(&opened, messages.iter().map(state).collect()))
     }
 
@@ -88,7 +97,7 @@ impl Gate for HostGate {
         if self.hub.inner.registry.open(self.host, mailbox) {
             self.hub.live().connected(self.host, self.hub.store().now());
             // What changed between the admission and this line found no mailbox to be sent to.
-            self.hub.push_config(self.host).await;
+            self.hub.push_config_after(self.host, self.told.load(Ordering::Relaxed)).await;
             self.hub.inner.registry.wake(self.host);
         }
     }

@@ -4,6 +4,7 @@ use std::{error::Error as StdError, path::PathBuf};
 
 use jiff::Timestamp;
 
+use super::host::ConfigTooLarge;
 use crate::secret::SecretError;
 
 /// Why an operation on the store did not happen.
@@ -154,6 +155,9 @@ pub enum Error {
         /// When.
         expired_at: Timestamp,
     },
+    /// The host's groups and schedules are more than one message to its agent can hold.
+    #[error("with this change the host's source groups are too large to be sent to its agent")]
+    ConfigTooLarge,
     /// The page cursor was not one of ours.
     #[error("the page cursor is not valid")]
     InvalidCursor,
@@ -161,7 +165,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn database(phase: &'static str) -> impl Fn(sqlx::Error) -> Self {
-        move |source| Self::Database { phase, source: source.into() }
+        move |source| match source {
+            sqlx::Error::Encode(cause) if cause.is::<ConfigTooLarge>() => Self::ConfigTooLarge,
+            source => Self::Database { phase, source: source.into() },
+        }
     }
 
     pub(crate) fn damaged(phase: &'static str) -> impl Fn(SecretError) -> Self {
@@ -197,6 +204,7 @@ impl Error {
             Self::EnrolmentTokenInvalid => "enrolment_token_invalid",
             Self::EnrolmentTokenUsed => "enrolment_token_used",
             Self::EnrolmentTokenExpired { .. } => "enrolment_token_expired",
+            Self::ConfigTooLarge => "config_too_large",
             Self::InvalidCursor => "invalid_cursor",
         }
     }
@@ -240,6 +248,9 @@ impl Error {
             }
             Self::EnrolmentTokenUsed | Self::EnrolmentTokenExpired { .. } => {
                 "Make a new enrolment token for the host and use that one."
+            }
+            Self::ConfigTooLarge => {
+                "Use fewer or shorter paths and patterns (a pattern can stand for many paths); all of a host's together may be 3.5 MiB."
             }
             Self::InvalidCursor => "Start again from the first page.",
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{HostId, Incarnation, JobId};
+use holdfast_protocol::{FRAME_SIZE_MAX, HostId, Incarnation, JobId, Payload};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, audit, evaluation, job,
+    Error, Store, audit, evaluation, group, job,
     row::{Columns, json},
+    schedule,
 };
 
 /// What is stored about a host.
@@ -209,16 +210,51 @@ pub(super) fn only_groups<'a>(
     query.push(")");
 }
 
-/// Raises the version of a host's configuration, in the transaction that changes it.
+/// A whole configuration travels in one frame. What is not counted here is well below the rest.
+const CONFIG_BYTES_MAX: usize = FRAME_SIZE_MAX - 512 * 1024;
+
+/// A configuration that no frame can carry to its agent. It travels as an error of the database
+/// from wherever a configuration is changed, and [`Error::database`] gives it its own face.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is too large for the agent: {bytes} bytes")]
+pub(super) struct ConfigTooLarge {
+    pub(super) bytes: usize,
+}
+
+/// Raises the version of a host's configuration, in the transaction that changes it. One that could
+/// never reach the agent is refused here, while somebody is looking.
 pub(super) async fn raise_config_version(
     connection: &mut SqliteConnection,
     host: HostId,
 ) -> Result<(), sqlx::Error> {
+    let bytes = config_bytes(&mut *connection, host).await?;
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(sqlx::Error::Encode(ConfigTooLarge { bytes }.into()));
+    }
     sqlx::query("UPDATE hosts SET config_version = config_version + 1 WHERE id = $1")
         .bind(host.to_string())
         .execute(connection)
         .await?;
     Ok(())
+}
+
+async fn config_bytes(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<usize, sqlx::Error> {
+    let groups = group::config_of(&mut *connection, host).await?;
+    let schedules = schedule::config_of(&mut *connection, host).await?;
+    // Sealed they are longer than open.
+    let repositories: i64 = sqlx::query_scalar(
+        "SELECT COALESCE(SUM(LENGTH(url) + LENGTH(password) + LENGTH(environment)), 0)
+         FROM repositories
+         WHERE id IN (SELECT repository_id FROM source_groups WHERE host_id = $1)",
+    )
+    .bind(host.to_string())
+    .fetch_one(connection)
+    .await?;
+    let open = [Payload::of(&groups), Payload::of(&schedules)].map(|part| part.as_str().len());
+    Ok(open.iter().sum::<usize>() + usize::try_from(repositories).unwrap_or(usize::MAX / 2))
 }
 
 fn not_found(host: &str) -> Error {

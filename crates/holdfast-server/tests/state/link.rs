@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{State, WebSocketUpgrade},
+    extract::State,
     http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     response::{IntoResponse, Response},
     routing::any,
 };
 use holdfast_link::{
-    Client, ClientConfig, Credentials, CredentialsError, Host, Identity, LinkStatus,
+    Client, ClientConfig, Credentials, CredentialsError, Host, Identity, LinkStatus, Upgrade,
     store::memory::MemoryStore,
 };
 use holdfast_protocol::{
@@ -25,7 +25,7 @@ use holdfast_protocol::{
 use holdfast_server::{
     hub::Hub,
     live::Live,
-    store::{NewSchedule, Store},
+    store::{NewGroup, NewSchedule, Store},
     view::HostState,
 };
 use jiff::Timestamp;
@@ -78,13 +78,12 @@ impl House {
 async fn connect(
     State((hub, store)): State<(Hub, Store)>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Upgrade,
 ) -> Response {
     let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = token.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     match store.agent_token(token).await.unwrap() {
-        Some(host) => holdfast_link::configure(upgrade)
-            .on_upgrade(async move |socket| hub.serve(host, socket).await),
+        Some(host) => upgrade.open(async move |socket| hub.serve(host, socket).await),
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
@@ -244,6 +243,45 @@ async fn a_connected_agent_gets_a_changed_configuration_at_once() {
         sets.next_back().filter(|set| set.payload.as_str().contains("0 3 * * *")).map(|_| ())
     })
     .await;
+    let messages = agent.store.messages();
+    let sent = messages.iter().filter(|message| message.kind == "config.update");
+    let versions: Vec<_> =
+        sent.map(|sent| sent.payload.parse::<Update>().unwrap().version).collect();
+    assert_eq!(versions, [before.version, before.version + 1], "each goes once");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_no_frame_can_carry_is_refused_where_it_is_made() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let house = House::open(&fleet).await;
+    let agent = Agent::start(&house, &host, 1, &Arc::default());
+    let before = agent.config(|_| true).await;
+    let group = |number: usize| NewGroup {
+        name: format!("large-{number}"),
+        repository_id: host.repository,
+        includes: vec!["/".to_owned()],
+        excludes: vec!["x".repeat(4096); 200],
+        objective_seconds: None,
+        options: Default::default(),
+        retention: None,
+    };
+    let mut added = 0;
+    let refused = loop {
+        match house.hub.add_group("ops", host.id, &group(added)).await {
+            Ok(()) => added += 1,
+            Err(refused) => break refused,
+        }
+        assert!(added < 10, "that is more than a frame holds");
+    };
+    assert_eq!((refused.code(), added), ("config_too_large", 4));
+    assert!(refused.to_string().contains("too large to be sent to its agent"), "{refused}");
+    // Nothing of it stays, and what was taken arrives.
+    let last = agent.config(|config| config.groups.len() == 1 + added).await;
+    assert_eq!(last.version, before.version + 4);
+    house.hub.remove_group("ops", host.id, "large-0").await.unwrap();
+    agent.config(|config| config.version == before.version + 5).await;
     agent.stop().await;
 }
 
