@@ -6,6 +6,7 @@ use holdfast_server::{
     ServerConfig,
     server::{self, Ready},
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -18,6 +19,7 @@ use crate::{
 /// Runs the control plane until SIGINT or SIGTERM.
 pub(super) fn run(args: &Server) -> Result<ExitCode, Failure> {
     log_to_stderr(args.log_format)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         Failure::new(
@@ -27,6 +29,23 @@ pub(super) fn run(args: &Server) -> Result<ExitCode, Failure> {
     })?;
     runtime.block_on(serve(args))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every agent and every browser is an open file, and the usual soft limit of 1,024 is for programs
+/// that use `select`. What the administrator allows at most is taken whole.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok((soft, hard))
+    });
+    match raised {
+        Ok((soft, hard)) => {
+            tracing::info!(before = soft, now = hard, "open files, which bound the connections");
+        }
+        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
+    }
 }
 
 async fn serve(args: &Server) -> Result<(), Failure> {
