@@ -22,6 +22,7 @@ use crate::{
     job::{Context, Limits, Runner, recover, run_listings},
     schedule,
     state::{OpenError, State},
+    trust::TrustError,
 };
 
 /// How long the link may take to deliver the last results and to say goodbye.
@@ -54,13 +55,16 @@ pub enum RunError {
     /// The disk refused while the agent ran. Going on would break its promises.
     #[error("the agent's state can no longer be read or written")]
     StateLost(#[source] Option<StoreError>),
+    /// Whom to trust, as stored, makes no sense.
+    #[error(transparent)]
+    Trust(TrustError),
 }
 
 impl Advice for RunError {
     fn advice(&self) -> String {
         match self {
             Self::Directory(error) => error.advice(),
-            Self::Link(_) => "enrol this agent again with --force".to_owned(),
+            Self::Link(_) | Self::Trust(_) => "enrol this agent again with --force".to_owned(),
             Self::Restic(error) => error.action().to_owned(),
             Self::State(OpenError::Key(_)) => {
                 "check the file's owner and permissions; a key that is lost may be removed, the \
@@ -137,6 +141,7 @@ async fn make_link(
     if enrolment.allow_plaintext {
         config.allow_plaintext = PlaintextRule::Allow;
     }
+    enrolment.trust.apply(&mut config).map_err(RunError::Trust)?;
     let identity = Identity { incarnation: state.incarnation(), boot };
     let token = TokenFile { directory: directory.clone() };
     let machine = Machine { restic_version: restic_version.to_owned(), state: Arc::clone(state) };
@@ -290,6 +295,7 @@ impl Telling {
         let status = Status {
             pid: std::process::id(),
             connected: link.is_connected(),
+            transport: link.transport.map(|road| road.name().to_owned()),
             last_error: link.last_error.clone(),
             at: Timestamp::now(),
             restic_version: self.restic_version.clone(),

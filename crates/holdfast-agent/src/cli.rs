@@ -4,7 +4,7 @@ use std::{io::Read, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_agent::{
-    Directory, EnrolOptions, RunOptions,
+    Directory, EnrolOptions, RunOptions, Trust,
     error::{Advice, report},
 };
 use holdfast_engine::Restic;
@@ -56,6 +56,13 @@ struct Enroll {
     /// Allow an address with http on another machine: the token can be read on the way
     #[arg(long)]
     allow_plaintext: bool,
+    /// A PEM file with the certificate authority that signed the server's certificate; it is
+    /// trusted besides the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Trust only the server whose public key has this SHA-256, whoever signed its certificate
+    #[arg(long, value_name = "sha256//BASE64")]
+    pin: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +121,10 @@ async fn enroll(args: Enroll) -> Result<(), Told> {
         token,
         data: args.data,
         allow_plaintext: args.allow_plaintext,
+        trust: Trust {
+            authorities: args.ca_file.as_deref().map(read_pem).transpose()?,
+            pin: args.pin,
+        },
         force: args.force,
     };
     let enrolment = holdfast_agent::enroll(&options).await?;
@@ -123,6 +134,13 @@ async fn enroll(args: Enroll) -> Result<(), Told> {
     }
     println!("now run: holdfast-agent run --data {}", options.data.display());
     Ok(())
+}
+
+fn read_pem(path: &std::path::Path) -> Result<String, Told> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let sentence = format!("the file {} cannot be read: {error}", path.display());
+        told(&sentence, "give --ca-file a PEM file that begins with BEGIN CERTIFICATE")
+    })
 }
 
 /// The token, from wherever it was to come, without the line end that editors add.
@@ -225,6 +243,7 @@ fn status(args: &StatusOf) -> Result<(), Told> {
             "server": enrolment.server,
             "running": running,
             "connected": said.as_ref().is_some_and(|said| said.connected),
+            "transport": said.as_ref().and_then(|said| said.transport.clone()),
             "last_error": said.as_ref().and_then(|said| said.last_error.clone()),
             "restic_version": said.as_ref().map(|said| said.restic_version.clone()),
         });
@@ -234,7 +253,13 @@ fn status(args: &StatusOf) -> Result<(), Told> {
     println!("host {} of {}", enrolment.host_name, enrolment.server);
     match said {
         None => println!("the agent is not running"),
-        Some(said) if said.connected => println!("running (process {}) and connected", said.pid),
+        Some(said) if said.connected => {
+            let road = match said.transport.as_deref() {
+                Some("long_poll") => " over long polls: no WebSocket passes on the way",
+                _ => "",
+            };
+            println!("running (process {}) and connected{road}", said.pid);
+        }
         Some(said) => {
             let why = said.last_error.unwrap_or_else(|| "dialling".to_owned());
             println!("running (process {}), not connected: {why}", said.pid);

@@ -24,7 +24,7 @@ use holdfast_protocol::{HostId, JobId, message::config::Secret};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::error::Advice;
+use crate::{error::Advice, trust::Trust};
 
 /// Why the agent's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -305,6 +305,9 @@ pub struct Enrolment {
     /// Whether the link may go unencrypted to another machine.
     #[serde(default)]
     pub allow_plaintext: bool,
+    /// Whom to trust at the other end, besides the system's authorities.
+    #[serde(default, skip_serializing_if = "Trust::is_empty")]
+    pub trust: Trust,
 }
 
 /// What the running agent last said about itself, for `holdfast-agent status`.
@@ -314,6 +317,9 @@ pub struct Status {
     pub pid: u32,
     /// Whether the link to the server is up.
     pub connected: bool,
+    /// Which road it takes then: `websocket` or `long_poll`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<String>,
     /// Why it is not, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

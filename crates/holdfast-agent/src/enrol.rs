@@ -12,6 +12,7 @@ use crate::{
     error::{Advice, chain},
     facts,
     state::{self, OpenError, State},
+    trust::{Trust, TrustError},
 };
 
 /// How long the server may take to answer.
@@ -31,6 +32,8 @@ pub struct EnrolOptions {
     pub data: PathBuf,
     /// Whether the token and the link may go unencrypted to another machine.
     pub allow_plaintext: bool,
+    /// Whom to trust at the other end.
+    pub trust: Trust,
     /// Whether an enrolment that is there may be replaced.
     pub force: bool,
 }
@@ -84,6 +87,9 @@ pub enum EnrolError {
     /// The token has been redeemed before.
     #[error("the enrolment token has already been used")]
     TokenUsed,
+    /// What is to be trusted makes no sense.
+    #[error(transparent)]
+    Trust(TrustError),
     /// Something answered that is not a Holdfast server.
     #[error("{url} answered, but not as a Holdfast server does ({what})")]
     Unexpected {
@@ -122,6 +128,7 @@ impl Advice for EnrolError {
                  dashboard; each works once, for an hour"
                     .to_owned()
             }
+            Self::Trust(error) => error.advice(),
             Self::Unexpected { .. } => "check the address given with --server".to_owned(),
             Self::Unreachable { .. } => {
                 "check the address, and that the server runs and can be reached from here"
@@ -137,6 +144,8 @@ impl Advice for EnrolError {
 /// [`EnrolError`]; then what was stored before is as it was.
 pub async fn enroll(options: &EnrolOptions) -> Result<Enrolment, EnrolError> {
     check_url(&options.server, options.allow_plaintext)?;
+    // Before anything is made: a wrong file or pin costs nothing.
+    let client = client(&options.trust)?;
     let directory = Directory::create(&options.data).map_err(EnrolError::Directory)?;
     let _lock = directory.lock().map_err(EnrolError::Directory)?;
     let earlier = earlier_enrolment(&directory, options.force)?;
@@ -144,13 +153,14 @@ pub async fn enroll(options: &EnrolOptions) -> Result<Enrolment, EnrolError> {
 
     // Every enrolment gets a new outbox: the server that takes it has seen nothing of an older one.
     let incarnation = state::mint();
-    let answer = redeem(options, incarnation).await?;
+    let answer = redeem(options, client, incarnation).await?;
     let enrolment = Enrolment {
         server: options.server.clone(),
         connect_path: answer.connect_path,
         host_id: answer.host_id,
         host_name: answer.host_name,
         allow_plaintext: options.allow_plaintext,
+        trust: options.trust.clone(),
     };
     let keep = earlier.is_some_and(|earlier| earlier.host_id == enrolment.host_id);
     state.begin_incarnation(incarnation, keep).await.map_err(|error| local(error.into()))?;
@@ -235,7 +245,11 @@ struct Problem {
     action: String,
 }
 
-async fn redeem(options: &EnrolOptions, incarnation: Incarnation) -> Result<Answer, EnrolError> {
+async fn redeem(
+    options: &EnrolOptions,
+    client: reqwest::ClientBuilder,
+    incarnation: Incarnation,
+) -> Result<Answer, EnrolError> {
     let url = endpoint(&options.server);
     let facts = facts::collect("");
     let request = Request {
@@ -250,7 +264,7 @@ async fn redeem(options: &EnrolOptions, incarnation: Incarnation) -> Result<Answ
         url: options.server.clone(),
         cause: innermost(&error),
     };
-    let client = client().map_err(unreachable)?;
+    let client = client.build().map_err(unreachable)?;
     let response = client.post(url.clone()).json(&request).send().await.map_err(unreachable)?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable)?;
@@ -262,12 +276,16 @@ async fn redeem(options: &EnrolOptions, incarnation: Incarnation) -> Result<Answ
 }
 
 /// No redirects: the token goes where the person said and nowhere else.
-fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+fn client(trust: &Trust) -> Result<reqwest::ClientBuilder, EnrolError> {
+    let client = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_WITHIN)
-        .timeout(ANSWER_WITHIN)
-        .build()
+        .timeout(ANSWER_WITHIN);
+    if trust.is_empty() {
+        return Ok(client);
+    }
+    let tls = trust.client_config().map_err(EnrolError::Trust)?;
+    Ok(client.tls_backend_preconfigured((*tls).clone()))
 }
 
 /// The enrolment endpoint below the server's address, which may have a path of its own.

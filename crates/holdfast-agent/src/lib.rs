@@ -33,7 +33,9 @@ pub mod job;
 pub mod schedule;
 mod seal;
 pub mod state;
+pub mod trust;
 
 pub use agent::{RunError, RunOptions, run};
 pub use config::{Directory, DirectoryError, Enrolment};
 pub use enrol::{EnrolError, EnrolOptions, enroll};
+pub use trust::{Trust, TrustError};

@@ -9,3 +9,6 @@ mod crash;
 #[cfg(test)]
 #[path = "agent/refusals.rs"]
 mod refusals;
+#[cfg(test)]
+#[path = "agent/trust.rs"]
+mod trust;

@@ -10,7 +10,7 @@ use crate::{
     dial::{self, EndpointError, LongPollDialer, PlaintextRule, ProxyRule, WebSocketDialer},
     dice::Dice,
     session::Config,
-    transport::tls::{self, TlsError},
+    transport::tls::{self, KeyPin, TlsError},
 };
 
 /// How the agent's end behaves.
@@ -27,8 +27,9 @@ pub struct ClientConfig {
     pub allow_plaintext: PlaintextRule,
     /// Certificate authorities trusted besides the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// A TLS configuration of your own, in place of the system's roots and `extra_roots`: for a
-    /// pinned certificate or a client certificate.
+    /// The one key to trust, in place of all certificate authorities.
+    pub pin: Option<KeyPin>,
+    /// A TLS configuration of your own, in place of all of the above: for a client certificate.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Whether to go through an HTTP proxy.
     pub proxy: ProxyRule,
@@ -62,6 +63,7 @@ impl ClientConfig {
             exchange_path: Some(EXCHANGE_PATH.to_owned()),
             allow_plaintext: PlaintextRule::default(),
             extra_roots: Vec::new(),
+            pin: None,
             tls: None,
             proxy: ProxyRule::default(),
             fail_first_connect: false,
@@ -81,7 +83,7 @@ impl ClientConfig {
             .map_err(ConfigError::Endpoint)?;
         let tls = match (&self.tls, endpoint.scheme()) {
             (Some(tls), _) => Some(Arc::clone(tls)),
-            (None, "wss") => Some(tls::client_config(&self.extra_roots).map_err(ConfigError::Tls)?),
+            (None, "wss") => Some(self.trust().map_err(ConfigError::Tls)?),
             (None, _) => None,
         };
         let other = self.exchange_path.as_ref().map(|path| {
@@ -94,6 +96,13 @@ impl ClientConfig {
             .with_proxy(&self.proxy)
             .with_frame_max(self.session.frame_max);
         Ok((better, other))
+    }
+
+    fn trust(&self) -> Result<Arc<rustls::ClientConfig>, TlsError> {
+        match self.pin {
+            Some(pin) => tls::pinned_config(pin),
+            None => tls::client_config(&self.extra_roots),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::{
 use url::Url;
 
 use super::endpoint::shown;
+use crate::transport::tls::OtherKey;
 
 /// No connection came about. Each variant has its own rule for the next try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -248,6 +249,7 @@ fn certificate_cause(error: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             "its certificate is not signed by an authority this machine trusts".to_owned()
         }
+        CertificateError::Other(other) if other.0.is::<OtherKey>() => other.0.to_string(),
         other => format!("its certificate is not acceptable: {other}"),
     }
 }

@@ -7,13 +7,17 @@ use holdfast_link::{
     transport::TransportKind,
 };
 use holdfast_protocol::{CONNECT_PATH, message::config::Secret};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
 };
 
+use tokio_rustls::TlsAcceptor;
+
 use crate::{
     loopback::{Site, start},
+    tls::{AUTHORITY, LOCALHOST, speaking},
     world::{Keys, Machine, TOKEN, append, connected, identity, quick, soon, status},
 };
 
@@ -91,6 +95,65 @@ async fn both_roads_lead_through_a_proxy_with_a_password() {
     }
     let asked = proxy.asked.lock().unwrap();
     assert!(asked.iter().all(|line| line == "CONNECT hold.test:7400 HTTP/1.1"), "{asked:?}");
+}
+
+/// Speaks TLS in front of `server`, as a reverse proxy does.
+async fn secured(server: &str) -> String {
+    let acceptor = TlsAcceptor::from(speaking(LOCALHOST));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        loop {
+            let (agent, _) = listener.accept().await.unwrap();
+            let (acceptor, server) = (acceptor.clone(), server.clone());
+            tokio::spawn(async move {
+                let mut agent = acceptor.accept(agent).await.unwrap();
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let _ = copy_bidirectional(&mut agent, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn tls_goes_through_the_tunnel_and_is_checked_behind_it() {
+    let site = Site::open().await;
+    let secured = secured(&site.url).await;
+    let proxy = Proxy::open(&secured).await;
+    let authority = CertificateDer::from_pem_slice(AUTHORITY).unwrap();
+    for (path, road) in
+        [(CONNECT_PATH, TransportKind::WebSocket), ("/blocked", TransportKind::LongPoll)]
+    {
+        let config = ClientConfig {
+            path: path.to_owned(),
+            proxy: proxy.rule("agent:canary@"),
+            extra_roots: vec![authority.clone()],
+            ..quick("https://localhost:7400")
+        };
+        let (client, store) = client(config);
+        append(&store, 0..10);
+        let (stop, task) = start(&client);
+        assert_eq!(connected(&client).await.transport, Some(road));
+        soon(store.wait_until(|store| store.outbox_len() == 0)).await;
+        stop.cancel();
+        soon(task).await.unwrap();
+    }
+    // The proxy leads elsewhere, or listens: what it shows is not signed by anybody we trust.
+    let config = ClientConfig {
+        proxy: proxy.rule("agent:canary@"),
+        extra_roots: vec![authority],
+        ..quick("https://hold.test:7400")
+    };
+    let (client, _) = client(config);
+    let (stop, task) = start(&client);
+    let status = status(&client, |status| status.last_error.is_some()).await;
+    assert_eq!(status.last_error_code.as_deref(), Some("tls_failed"));
+    stop.cancel();
+    soon(task).await.unwrap();
+    let asked = proxy.asked.lock().unwrap();
+    assert!(asked.iter().any(|line| line == "CONNECT localhost:7400 HTTP/1.1"), "{asked:?}");
 }
 
 #[tokio::test]
