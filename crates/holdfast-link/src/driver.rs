@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::wire::Wire;
 use crate::{
     clock::Clock,
+    crash,
     post::{Ask, Parcel, Post},
     session::{Action, Ended, Event, Notice, Opened, Outcome, Request, Session},
     store::{Store, StoreError},
@@ -109,6 +110,7 @@ impl<'a, S: Store> Driver<'a, S> {
                 Action::Answer { id, request } => self.answer(id, request),
                 Action::Apply(records) => self.begin(|store| async move {
                     store.apply(records).await?;
+                    crash::point("records:", "applied, not acknowledged");
                     Ok(Event::Applied)
                 }),
                 Action::Close { code, reason } => {
@@ -119,12 +121,16 @@ impl<'a, S: Store> Driver<'a, S> {
                     return Some(ended);
                 }
                 Action::Forget { through } => self.begin(move |store| async move {
+                    crash::point("records:", "acknowledged, not forgotten");
                     store.forget(through).await?;
                     Ok(Event::Forgotten)
                 }),
                 Action::Heartbeat => self.beat(),
                 Action::Load { after, limit } => self.begin(move |store| async move {
                     let records = store.load(after, limit).await?;
+                    if !records.is_empty() {
+                        crash::point("records:", "durable, not sent");
+                    }
                     Ok(Event::Loaded { after, records })
                 }),
                 Action::Notice(notice) => self.outside.notice(&notice),
@@ -186,7 +192,14 @@ impl<'a, S: Store> Driver<'a, S> {
         if let Some(turn) = self.wire.turn(reading).now_or_never() {
             self.handle(turn.into());
         }
-        self.handle(Event::Tick);
+        self.tick();
+    }
+
+    /// The time for a write counts from the last good part of the frame that has left. A deadline
+    /// of another kind may be the one that has come; then this is harmless.
+    fn tick(&mut self) {
+        let flows = self.session.is_writing_too_long(self.clock.now()) && self.wire.is_flowing();
+        self.handle(if flows { Event::Flowing } else { Event::Tick });
     }
 
     fn handle_asks(&mut self) {

@@ -96,6 +96,25 @@ impl Agent {
         Ok(())
     }
 
+    /// The same with a variable in its environment.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with(&mut self, variable: &str, value: &str) -> Result<()> {
+        let name = format!("the agent of {}", self.name);
+        let mut command = self.run_command();
+        self.process = Some(Process::spawn(&name, command.env(variable, value), &self.log)?);
+        Ok(())
+    }
+
+    /// Whether its process runs.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.as_mut().map_or(Ok(false), Process::is_running)
+    }
+
     /// Runs it in the foreground, for when it should refuse to run: how it ended, what it said.
     ///
     /// # Errors

@@ -85,6 +85,27 @@ impl Server {
         await_ready(&mut self.process).map(drop)
     }
 
+    /// The same with a variable in its environment.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn restart_with(&mut self, variable: &str, value: &str) -> Result<()> {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let run = self.process.id();
+        let mut command = command(&self.program, &self.folder, &address);
+        let log = self.folder.join(format!("server-{run}.log"));
+        self.process = Process::spawn("the server", command.env(variable, value), &log)?;
+        await_ready(&mut self.process).map(drop)
+    }
+
+    /// Whether its process runs.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
     /// An error with its last words, unless it still runs.
     ///
     /// # Errors
@@ -107,9 +128,14 @@ fn data(folder: &Path) -> PathBuf {
 /// `run` tells the logs of several lives apart; the first look for the ready line must not find
 /// an older one.
 fn spawn(program: &Path, folder: &Path, address: &str, run: u32) -> Result<Process> {
+    let log = folder.join(format!("server-{run}.log"));
+    Process::spawn("the server", &mut command(program, folder, address), &log)
+}
+
+fn command(program: &Path, folder: &Path, address: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["server", "--listen", address, "--data"]).arg(data(folder));
-    Process::spawn("the server", &mut command, &folder.join(format!("server-{run}.log")))
+    command
 }
 
 fn await_ready(process: &mut Process) -> Result<String> {

@@ -18,7 +18,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use holdfast_link::StoreError;
+use holdfast_link::{StoreError, crash};
 use redb::{
     ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction, backends::FileBackend,
 };
@@ -102,11 +102,12 @@ impl Database {
         F: FnOnce(&WriteTransaction) -> Result<R, redb::Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let step = Change { change: Some(change), result: None, reply };
+        let step = Change { phase, change: Some(change), result: None, reply };
         let gone = || StoreError::new(phase, WriterGone);
         let steps = self.steps.as_ref().ok_or_else(gone)?;
         steps.send(Box::new(step)).await.map_err(|_| gone())?;
         let outcome = answer.await.map_err(|_| gone())?;
+        crash::point(phase, "after the commit");
         outcome.map_err(|error| StoreError::new(phase, Shared(error)))
     }
 
@@ -237,6 +238,7 @@ trait Step: Send {
 }
 
 struct Change<F, R> {
+    phase: &'static str,
     change: Option<F>,
     result: Option<R>,
     reply: oneshot::Sender<Result<R, Arc<redb::Error>>>,
@@ -250,6 +252,7 @@ where
     fn apply(&mut self, txn: &WriteTransaction) -> Result<(), redb::Error> {
         if let Some(change) = self.change.take() {
             self.result = Some(change(txn)?);
+            crash::point(self.phase, "before the commit");
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ pub(super) const CATALOGUE: [Fault; 35] = [
     fault("F01", "server killed under load", Busy, crashes::server_killed),
     fault("F02", "agent killed with results waiting", Busy, crashes::agent_killed),
     fault("F03", "both killed together", Busy, crashes::both_killed),
-    fault("F04", "crash at every named point", Busy, crashes::failpoints),
+    fault("F04", "crash at every named point", Busy, crashes::crash_points),
     fault("F05", "agent killed while it replays its outbox", Busy, crashes::replay_killed),
     fault("F06", "server stands still", Waiting, freezes::server_frozen),
     fault("F07", "agent stands still in mid-backup", Waiting, freezes::agent_frozen),

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use holdfast_e2e::wait;
+use holdfast_link::crash;
 
-use super::not_run;
 use crate::{
     fault_proxy::{Cut, Welcome},
     peer::{Entries, FIRST},
@@ -90,12 +90,72 @@ pub(super) fn both_killed(bench: &Bench) -> Result<String> {
     Ok(format!("{ROUNDS} rounds, {judged}"))
 }
 
-/// F04: the programs have no crash points.
-pub(super) fn failpoints(_bench: &Bench) -> Result<String> {
-    not_run(
-        "the programs carry no crash points; the simulator crashes at every step of a commit \
-         (cargo xtask sim), and `cargo xtask torture` kills at random",
-    )
+/// Where the agent is made to die, in the order in which a job passes there.
+const AGENT_POINTS: [&str; 14] = [
+    "counting this start before the commit",
+    "counting this start after the commit",
+    "applying the server's records before the commit",
+    "applying the server's records after the commit",
+    "records: applied, not acknowledged",
+    "noting the intent to start a job before the commit",
+    "noting the intent to start a job after the commit",
+    "noting a job's process before the commit",
+    "noting a job's process after the commit",
+    "storing a job's result before the commit",
+    "storing a job's result after the commit",
+    "records: durable, not sent",
+    "records: acknowledged, not forgotten",
+    "forgetting delivered records after the commit",
+];
+
+/// The same for the server.
+const SERVER_POINTS: [&str; 7] = [
+    "opening a session before the commit",
+    "opening a session after the commit",
+    "records: durable, not sent",
+    "records: acknowledged, not forgotten",
+    "applying records before the commit",
+    "applying records after the commit",
+    "records: applied, not acknowledged",
+];
+
+/// F04: each side dies at every named point, and a job goes through all the same.
+pub(super) fn crash_points(bench: &Bench) -> Result<String> {
+    let mut stand = Stand::with_agents(bench, 1)?;
+    for point in AGENT_POINTS {
+        agent_dies_at(&mut stand, point).with_context(|| format!("the agent at {point:?}"))?;
+    }
+    for point in SERVER_POINTS {
+        server_dies_at(&mut stand, point).with_context(|| format!("the server at {point:?}"))?;
+    }
+    // A job whose process was cut off cannot have succeeded, and says so.
+    let judged = stand.judge(&["succeeded", "interrupted"])?;
+    let (agent, server) = (AGENT_POINTS.len(), SERVER_POINTS.len());
+    Ok(format!("died at {agent} points of the agent and {server} of the server, {judged}"))
+}
+
+fn agent_dies_at(stand: &mut Stand, point: &str) -> Result<()> {
+    stand.fleet.agents[0].stop()?;
+    let job = stand.order("host-0")?;
+    stand.fleet.agents[0].start_with(crash::VARIABLE, point)?;
+    wait::until("the agent to die there", LIMIT, || {
+        Ok((!stand.fleet.agents[0].is_running()?).then_some(()))
+    })?;
+    stand.fleet.agents[0].start()?;
+    stand.await_end(&job, BACK_LIMIT).map(drop)
+}
+
+fn server_dies_at(stand: &mut Stand, point: &str) -> Result<()> {
+    stand.fleet.agents[0].stop()?;
+    let job = stand.order("host-0")?;
+    stand.fleet.server.stop()?;
+    stand.fleet.server.restart_with(crash::VARIABLE, point)?;
+    stand.fleet.agents[0].start()?;
+    wait::until("the server to die there", LIMIT, || {
+        Ok((!stand.fleet.server.is_running()?).then_some(()))
+    })?;
+    stand.fleet.server.restart()?;
+    stand.await_end(&job, BACK_LIMIT).map(drop)
 }
 
 /// F05: the agent dies again and again while a large outbox goes to the server.

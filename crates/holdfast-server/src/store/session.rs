@@ -1,5 +1,6 @@
 //! Opening and closing a session: the one place where an epoch is handed out.
 
+use holdfast_link::crash;
 use holdfast_protocol::{
     HostId, Incarnation, Instance, Message,
     message::{config, link::Hello, schedule},
@@ -65,7 +66,9 @@ impl Store {
         }
         catch_up(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
         let opened = take_epoch(&mut tx, host, hello, now).await.map_err(Error::database(PHASE))?;
+        crash::point(PHASE, "before the commit");
         tx.commit().await.map_err(Error::database(PHASE))?;
+        crash::point(PHASE, "after the commit");
         self.bus().fence(host, opened.epoch);
         self.bus().touch_host(host);
         Ok(Ok(opened))

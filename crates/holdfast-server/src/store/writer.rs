@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Mutex};
 
-use holdfast_link::Record;
+use holdfast_link::{Record, crash};
 use holdfast_protocol::{HostId, message::log::Stream};
 use jiff::Timestamp;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -232,7 +232,9 @@ async fn attempt(
     for batch in round {
         verdicts.push(write_batch(&mut tx, batch, care, &mut effects).await?);
     }
+    crash::point("applying records", "before the commit");
     tx.commit().await?;
+    crash::point("applying records", "after the commit");
     Ok((effects, verdicts))
 }
 
