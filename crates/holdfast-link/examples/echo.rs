@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::ws::WebSocketUpgrade, routing::any};
+use axum::{Router, routing::any};
 use holdfast_link::{
-    Client, ClientConfig, Identity, OpenGate, ServeConfig, accept, configure,
+    Client, ClientConfig, Identity, OpenGate, ServeConfig, Upgrade, accept,
     store::memory::MemoryStore,
 };
 use holdfast_protocol::{
@@ -20,8 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The server. A real one checks the token before the upgrade and keeps a store per agent.
     let gate = Arc::new(OpenGate::new(Arc::clone(&inbox)));
-    let connect = async move |upgrade: WebSocketUpgrade| {
-        configure(upgrade).on_upgrade(async move |socket| {
+    let connect = async move |upgrade: Upgrade| {
+        upgrade.open(async move |socket| {
             accept(socket, &*gate, &ServeConfig::default(), CancellationToken::new()).await;
         })
     };

@@ -32,7 +32,8 @@ use url::Url;
 use self::{connector::Connector, error::answered};
 use crate::transport::{
     Transport, TransportKind,
-    websocket::{Dialed, limits},
+    metered::Metered,
+    websocket::{Socket, limits},
 };
 
 /// Opens connections to one server.
@@ -97,9 +98,9 @@ impl WebSocketDialer {
         let stream = self.connector.open().await?;
         let limits =
             limits().max_message_size(Some(self.frame_max)).max_frame_size(Some(self.frame_max));
-        client_async_with_config(request, stream, Some(limits))
+        client_async_with_config(request, Metered::new(stream), Some(limits))
             .await
-            .map(|(socket, _)| Box::new(Dialed::new(socket)) as Box<dyn Transport>)
+            .map(|(socket, _)| Box::new(Socket::new(socket)) as Box<dyn Transport>)
             .map_err(|error| self.refused(error))
     }
 

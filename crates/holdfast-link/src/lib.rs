@@ -97,6 +97,7 @@ pub mod backoff;
 pub mod client;
 mod clock;
 pub mod close_code;
+pub mod crash;
 pub mod dial;
 mod dice;
 mod driver;
@@ -121,4 +122,5 @@ pub use server::{
 pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};
 pub use store::{Positions, Record, Store, StoreError, Unsequenced};
-pub use transport::accepted::configure;
+pub use transport::accepted::{Accepted, NotAnUpgrade, Upgrade, configure};
+pub use transport::tls::KeyPin;

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ws::WebSocket;
 pub use exchanges::{EXCHANGE_SIZE_MAX, ExchangeError, Exchanges};
 use holdfast_protocol::{
     Payload, SessionId,
@@ -209,9 +208,8 @@ impl Drop for OpenGuard {
     }
 }
 
-/// Serves one agent on a socket that axum has accepted, until the session ends. The request must be
-/// authenticated already, and the upgrade prepared with
-/// [`configure`](crate::transport::accepted::configure).
+/// Serves one agent on a connection that an [`Upgrade`](crate::Upgrade) has opened, until the
+/// session ends. The request must be authenticated already.
 ///
 /// When `stop` is cancelled, the agent is asked to go and come back later, spread over the
 /// admission's `redial_spread`.
@@ -219,12 +217,13 @@ impl Drop for OpenGuard {
 /// # Cancel safety
 /// Not safe: dropped early, store work under way is dropped with it. Cancel `stop` instead.
 pub async fn accept<G: Gate>(
-    socket: WebSocket,
+    socket: Accepted,
     gate: &G,
     config: &ServeConfig,
     stop: CancellationToken,
 ) -> Ended {
-    serve(Box::new(Accepted::new(socket)), gate, config, stop).await
+    let transport = socket.into_transport(config.session.rate).await;
+    serve(Box::new(transport), gate, config, stop).await
 }
 
 /// As [`accept`], over any transport.

@@ -37,12 +37,13 @@ pub use event::{Admitted, CloseReason, Event, Introduction, Loss, Unreadable};
 use holdfast_protocol::{Class, FRAME_SIZE_MAX, Payload, Seq, message::link::Ping};
 pub use overflow::Dropped;
 pub(crate) use overflow::Lanes;
+pub(crate) use rate::Meter;
 pub use rate::Rate;
 pub(crate) use request::ASKED_MAX;
 pub use request::{Outcome, Question, Request, RequestError};
 
 use self::{
-    inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace, rate::Meter,
+    inbox::Inbox, leaving::Drain, liveness::Liveness, outbox::Outbox, overflow::Pace,
     request::Requests, writer::Turn,
 };
 use crate::{
@@ -58,9 +59,11 @@ pub struct Config {
     ///
     /// Common proxies cut an idle WebSocket after 60 s, so a third of that keeps the road open.
     pub heartbeat_interval: Duration,
-    /// How long the peer may be silent: two lost heartbeats and half of a third.
+    /// How long the peer may be silent: two lost heartbeats, and a little. What follows (timers,
+    /// the end of the session, whoever has to be told) has 2 s until the promised 50.
     pub silence_max: Duration,
-    /// How long one frame may take to leave.
+    /// How long no part of a frame may leave. A frame itself may take longer, so that a large one
+    /// passes on a slow line.
     pub write_max: Duration,
     /// How long the greeting may take.
     pub handshake_max: Duration,
@@ -88,7 +91,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             heartbeat_interval: Duration::from_secs(20),
-            silence_max: Duration::from_secs(50),
+            silence_max: Duration::from_secs(48),
             write_max: Duration::from_secs(10),
             handshake_max: Duration::from_secs(10),
             drain_max: Duration::from_secs(5),
@@ -276,6 +279,12 @@ impl Session {
         self.counts
     }
 
+    /// Whether the time for the frame on its way is over, unless [`Event::Flowing`] is said first.
+    #[must_use]
+    pub fn is_writing_too_long(&self, now: Moment) -> bool {
+        self.liveness.write_deadline().is_some_and(|due| due <= now)
+    }
+
     /// Messages that found no room so far.
     #[must_use]
     pub fn dropped(&self) -> Dropped {
@@ -382,6 +391,7 @@ impl Session {
             Event::Alive => self.handle_alive(),
             Event::Applied => self.handle_applied(),
             Event::Close(reason) => self.handle_close(reason),
+            Event::Flowing => self.liveness.write_goes_on(self.now),
             Event::Forgotten => self.outbox.forgotten(),
             Event::Frame(frame) => self.handle_frame(frame)?,
             Event::Heartbeat { ts, payload } => self.handle_heartbeat(ts, payload),

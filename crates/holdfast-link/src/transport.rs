@@ -9,6 +9,8 @@ pub mod held;
 mod lane;
 pub(crate) mod long_poll;
 pub mod memory;
+pub mod metered;
+pub mod tcp;
 pub mod tls;
 pub mod websocket;
 
@@ -54,6 +56,18 @@ pub enum TransportKind {
     WebSocket,
 }
 
+impl TransportKind {
+    /// A stable word for status files and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LongPoll => "long_poll",
+            Self::Memory => "memory",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// A connection that carries frames.
 ///
 /// All methods follow the rules of [`std::future::Future::poll`]: on `Pending` the task is woken
@@ -79,6 +93,12 @@ pub trait Transport: Send {
     /// # Errors
     /// When the connection is gone.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>>;
+
+    /// Bytes the network has taken so far, where that is known. By it a frame that leaves slowly is
+    /// told from one that does not leave at all.
+    fn written(&self) -> Option<u64> {
+        None
+    }
 
     /// Which road this is.
     fn kind(&self) -> TransportKind;

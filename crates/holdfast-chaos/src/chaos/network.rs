@@ -15,8 +15,8 @@ use crate::{
     stand::{BACK_LIMIT, Bench, LIMIT, Stand, last},
 };
 
-/// How soon silence is noticed: 50 s, and a little for the looking.
-pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(53);
+/// How soon silence is noticed, the looking included.
+pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(50);
 /// A connection that ends in good order is noticed at once, on a busy machine.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 

@@ -15,6 +15,7 @@ use super::{
     error::{io_cause, tls_cause},
     proxy::{self, Proxy},
 };
+use crate::transport::tcp;
 
 /// A stream that is ready for HTTP.
 pub(super) type Stream = MaybeTlsStream<TcpStream>;
@@ -49,8 +50,8 @@ impl Connector {
             Some(proxy) => self.connect_through(&proxy).await?,
             None => self.connect_tcp().await.map_err(|error| self.refused(&error))?,
         };
-        // Frames are small and wait for nobody; a refusal here only costs a little time.
-        let _ = stream.set_nodelay(true);
+        // A refusal here only costs a little time.
+        let _ = tcp::tune_agent(&stream);
         match &self.tls {
             Some(config) if self.endpoint.scheme() == "wss" => {
                 let connector = TlsConnector::from(Arc::clone(config));

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 
 use super::{Driver, Wire, wire::Turn};
 use crate::{
+    close_code,
     session::{Event, Session},
     store::Store,
     transport::{Incoming, Outgoing},
@@ -18,7 +19,14 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// rest. Gives the session back for what it could not send.
 pub(crate) async fn finish<S: Store>(driver: Driver<'_, S>) -> Session {
     let Driver { session, mut wire, mut work, close, .. } = driver;
-    close_with(&mut wire, close).await;
+    match &close {
+        // Whoever has not read or said anything for so long will not answer a goodbye either, and
+        // others wait to be told.
+        Some(Outgoing::Close { code: close_code::TIMED_OUT, .. }) => {
+            close_at_once(&mut wire, close);
+        }
+        _ => close_with(&mut wire, close).await,
+    }
     // A transaction that has begun is never dropped half-way: what it acknowledges is lost
     // knowledge otherwise. The store bounds its own time.
     while let Some(event) = work.next().await {
@@ -39,6 +47,14 @@ async fn close_with(wire: &mut Wire, close: Option<Outgoing>) {
     wire.send(close);
     // Whether the peer still hears it makes no difference any more.
     let _ = tokio::time::timeout(CLOSE_MAX, hang_up(wire)).await;
+}
+
+fn close_at_once(wire: &mut Wire, close: Option<Outgoing>) {
+    if let Some(close) = close {
+        wire.send(close);
+        // It goes if there is room for it.
+        let _ = wire.written().now_or_never();
+    }
 }
 
 /// Reads until the peer has closed too. A socket dropped with unread bytes is reset, and a reset

@@ -28,7 +28,7 @@ pub(crate) async fn greet<S: Store>(
         tokio::select! {
             biased;
             () = stop.cancelled() => driver.handle(Event::Stop),
-            () = driver.clock.wait_until(deadline) => driver.handle(Event::Tick),
+            () = driver.clock.wait_until(deadline) => driver.tick(),
             turn = driver.wire.turn(true) => driver.handle(turn.into()),
         }
     }

@@ -19,7 +19,13 @@ pub(crate) struct Wire {
     state: Writing,
     read_first: bool,
     frame_max: usize,
+    /// What the network had taken when [`Wire::is_flowing`] last said yes.
+    written: u64,
 }
+
+/// What must leave within a write deadline for a peer to count as reading: 6.5 kbit a second. Who
+/// takes a byte now and then only wants to keep our memory.
+const FLOWING_BYTES_MIN: u64 = 8 * 1024;
 
 enum Writing {
     Idle,
@@ -40,13 +46,24 @@ pub(crate) enum Turn {
 impl Wire {
     /// Reads frames of at most `frame_max` bytes.
     pub(crate) fn new(transport: Box<dyn Transport>, frame_max: usize) -> Self {
-        Self { transport, state: Writing::Idle, read_first: true, frame_max }
+        Self { transport, state: Writing::Idle, read_first: true, frame_max, written: 0 }
     }
 
     /// Begins to send. The session gives out one frame at a time, so nothing is ever replaced,
     /// except by a close, which makes the rest pointless.
     pub(crate) fn send(&mut self, outgoing: Outgoing) {
+        self.written = self.transport.written().unwrap_or_default();
         self.state = Writing::Waiting(outgoing);
+    }
+
+    /// Whether a good part of the frame has left since this was last asked, or since its beginning.
+    pub(crate) fn is_flowing(&mut self) -> bool {
+        let written = self.transport.written().unwrap_or_default();
+        let flows = written >= self.written + FLOWING_BYTES_MIN;
+        if flows {
+            self.written = written;
+        }
+        flows
     }
 
     /// As [`Wire::send`], stamped with the wall clock of now.

@@ -42,6 +42,9 @@ pub enum Event {
     Ask(Question),
     /// The hub wants this session closed.
     Close(CloseReason),
+    /// The frame of the last [`Action::Send`](super::Action::Send) is still on its way, and a good
+    /// part of it has left since this was last said: the peer reads, if slowly.
+    Flowing,
     /// [`Action::Forget`](super::Action::Forget) is done.
     Forgotten,
     /// A frame came.

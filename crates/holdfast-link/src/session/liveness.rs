@@ -15,7 +15,7 @@ pub(super) struct Liveness {
     heard_at: Moment,
     /// When this side must next show life; `None` before the session is live.
     beat_due: Option<Moment>,
-    /// Since when a frame has been on its way to the transport.
+    /// Since when a frame has been on its way to the transport, or its last part has left.
     writing_since: Option<Moment>,
 }
 
@@ -67,6 +67,12 @@ impl Liveness {
 
     pub(super) fn write_began(&mut self, now: Moment) {
         self.writing_since = Some(now);
+    }
+
+    pub(super) fn write_goes_on(&mut self, now: Moment) {
+        if let Some(since) = &mut self.writing_since {
+            *since = now;
+        }
     }
 
     pub(super) fn write_ended(&mut self) {

@@ -1,24 +1,28 @@
-//! The server's end: a WebSocket that axum has accepted.
+//! The server's end: a WebSocket that came as a request to axum.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
+use std::future::Future;
+
+use axum::{
+    extract::{FromRequestParts, ws::WebSocketUpgrade},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
 };
-
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use futures_util::{Sink, Stream};
 use holdfast_protocol::FRAME_SIZE_MAX;
-use tokio_tungstenite::tungstenite;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{handshake::derive_accept_key, protocol::Role},
+};
 
 use super::{
-    Incoming, Outgoing, Transport, TransportKind,
-    websocket::{
-        READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX, closed, ended, loss, refused,
-    },
+    metered::Metered,
+    websocket::{READ_BUFFER_BYTES, Socket, WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX, limits},
 };
-use crate::session::{Loss, Unreadable};
+use crate::session::Rate;
 
-/// Sets the buffers and limits of the link on an upgrade. Call it before `on_upgrade`.
+/// Sets the buffers and limits of the link on an upgrade of axum's own, for a WebSocket that
+/// carries something else than a session. Call it before `on_upgrade`.
 pub fn configure<F>(upgrade: WebSocketUpgrade<F>) -> WebSocketUpgrade<F> {
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -28,75 +32,103 @@ pub fn configure<F>(upgrade: WebSocketUpgrade<F>) -> WebSocketUpgrade<F> {
         .max_frame_size(FRAME_SIZE_MAX)
 }
 
-/// A WebSocket that axum has accepted.
+/// A request for a link, as an extractor of axum.
+///
+/// axum has one of its own; this one leaves out what agents do not use, and puts a meter below the
+/// WebSocket, where pieces of messages can be counted.
+#[derive(Debug)]
+pub struct Upgrade {
+    accept: HeaderValue,
+    on_upgrade: OnUpgrade,
+}
+
+/// The request is not one for a WebSocket, or something on the way has changed it.
+///
+/// As an answer it is a 426, upon which an agent takes the other road.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request is not one for a WebSocket: {wrong}")]
+pub struct NotAnUpgrade {
+    wrong: &'static str,
+}
+
+impl Upgrade {
+    /// Answers the request, and calls `serve` with the connection once it is open; see
+    /// [`accept`](crate::accept()).
+    pub fn open<F, Serving>(self, serve: F) -> Response
+    where
+        F: FnOnce(Accepted) -> Serving + Send + 'static,
+        Serving: Future<Output = ()> + Send + 'static,
+    {
+        let on_upgrade = self.on_upgrade;
+        tokio::spawn(async move {
+            match on_upgrade.await {
+                Ok(stream) => serve(Accepted { stream: TokioIo::new(stream) }).await,
+                Err(error) => tracing::debug!(%error, "an agent left before its link was open"),
+            }
+        });
+        let headers = [
+            (header::CONNECTION, HeaderValue::from_static("upgrade")),
+            (header::UPGRADE, HeaderValue::from_static("websocket")),
+            (header::SEC_WEBSOCKET_ACCEPT, self.accept),
+        ];
+        (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = NotAnUpgrade;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, NotAnUpgrade> {
+        let no = |wrong| NotAnUpgrade { wrong };
+        let headers = &parts.headers;
+        if parts.method != Method::GET {
+            return Err(no("the method is not GET"));
+        }
+        if !lists(headers, &header::CONNECTION, "upgrade") {
+            return Err(no("`Connection` does not name an upgrade"));
+        }
+        if !lists(headers, &header::UPGRADE, "websocket") {
+            return Err(no("`Upgrade` does not name a WebSocket"));
+        }
+        if !lists(headers, &header::SEC_WEBSOCKET_VERSION, "13") {
+            return Err(no("`Sec-WebSocket-Version` is not 13"));
+        }
+        let key = headers.get(header::SEC_WEBSOCKET_KEY);
+        let key = key.ok_or_else(|| no("`Sec-WebSocket-Key` is missing"))?;
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()))
+            .map_err(|_| no("`Sec-WebSocket-Key` is odd"))?;
+        let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let on_upgrade = on_upgrade.ok_or_else(|| no("this connection cannot be upgraded"))?;
+        Ok(Self { accept, on_upgrade })
+    }
+}
+
+impl IntoResponse for NotAnUpgrade {
+    fn into_response(self) -> Response {
+        let upgrade = [(header::UPGRADE, HeaderValue::from_static("websocket"))];
+        (StatusCode::UPGRADE_REQUIRED, upgrade, self.to_string()).into_response()
+    }
+}
+
+/// Whether a header that is a list of words has this one in it.
+fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(word))
+}
+
+/// A connection whose agent has been told that it may begin.
 #[derive(Debug)]
 pub struct Accepted {
-    socket: WebSocket,
+    stream: TokioIo<hyper::upgrade::Upgraded>,
 }
+
+/// What carries the frames of an [`Accepted`] connection.
+pub(crate) type AcceptedSocket = Socket<TokioIo<hyper::upgrade::Upgraded>>;
 
 impl Accepted {
-    /// Takes the socket from axum's upgrade.
-    #[must_use]
-    pub fn new(socket: WebSocket) -> Self {
-        Self { socket }
-    }
-}
-
-impl Transport for Accepted {
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        Pin::new(&mut self.socket).poll_next(cx).map(|item| match item {
-            Some(Ok(message)) => incoming(message),
-            Some(Err(error)) => with_cause(error, refused, Incoming::Lost),
-            None => Incoming::Lost(ended()),
-        })
-    }
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
-        Pin::new(&mut self.socket).poll_ready(cx).map_err(cause)
-    }
-
-    fn start_send(&mut self, outgoing: Outgoing) -> Result<(), Loss> {
-        let message = match outgoing {
-            Outgoing::Text(text) => Message::Text(text.into()),
-            Outgoing::Close { code, reason } => {
-                Message::Close(Some(CloseFrame { code, reason: reason.into() }))
-            }
-        };
-        Pin::new(&mut self.socket).start_send(message).map_err(cause)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Loss>> {
-        Pin::new(&mut self.socket).poll_flush(cx).map_err(cause)
-    }
-
-    fn kind(&self) -> TransportKind {
-        TransportKind::WebSocket
-    }
-}
-
-fn incoming(message: Message) -> Incoming {
-    match message {
-        Message::Text(text) => Incoming::Text(text.as_str().to_owned()),
-        Message::Binary(_) => Incoming::Unreadable(Unreadable::Binary),
-        Message::Close(frame) => Incoming::Lost(closed(
-            frame.map(|frame| (frame.code, frame.reason.as_str().to_owned())),
-        )),
-        Message::Ping(_) | Message::Pong(_) => Incoming::Alive,
-    }
-}
-
-fn cause(error: axum::Error) -> Loss {
-    with_cause(error, loss, |loss| loss)
-}
-
-/// axum hides tungstenite's error in a box; the session needs to know an oversize frame from a cut.
-fn with_cause<T>(
-    error: axum::Error,
-    known: impl FnOnce(&tungstenite::Error) -> T,
-    unknown: impl FnOnce(Loss) -> T,
-) -> T {
-    match error.into_inner().downcast::<tungstenite::Error>() {
-        Ok(error) => known(&error),
-        Err(error) => unknown(Loss::Failed { cause: error.to_string() }),
+    /// The transport, which reads at most as many pieces a second as `rate` allows frames.
+    pub(crate) async fn into_transport(self, rate: Option<Rate>) -> AcceptedSocket {
+        let stream = Metered::new(self.stream).limit(rate);
+        Socket::new(WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits())).await)
     }
 }

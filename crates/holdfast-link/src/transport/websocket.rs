@@ -1,4 +1,4 @@
-//! The agent's end: a WebSocket client.
+//! Frames over a WebSocket, from either end.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Incoming, Outgoing, Transport, TransportKind};
+use super::{Incoming, Outgoing, Transport, TransportKind, metered::Metered};
 use crate::session::{Loss, Unreadable};
 
 /// tungstenite's own 128 KiB are allocated for every connection, used or not; most of ours are
@@ -28,7 +28,7 @@ pub(super) const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// One frame of ours is under way at a time, so this only has to hold that one.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = FRAME_SIZE_MAX + 64 * 1024;
 
-/// The limits of the client side.
+/// The buffers and limits of both ends.
 #[must_use]
 pub fn limits() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -39,21 +39,21 @@ pub fn limits() -> WebSocketConfig {
         .max_frame_size(Some(FRAME_SIZE_MAX))
 }
 
-/// A WebSocket that this side opened.
+/// A WebSocket whose opening handshake is done.
 #[derive(Debug)]
-pub struct Dialed<S = MaybeTlsStream<TcpStream>> {
-    socket: WebSocketStream<S>,
+pub struct Socket<S = MaybeTlsStream<TcpStream>> {
+    socket: WebSocketStream<Metered<S>>,
 }
 
-impl<S> Dialed<S> {
+impl<S> Socket<S> {
     /// Takes a socket whose opening handshake is done.
     #[must_use]
-    pub fn new(socket: WebSocketStream<S>) -> Self {
+    pub fn new(socket: WebSocketStream<Metered<S>>) -> Self {
         Self { socket }
     }
 }
 
-impl<S> Transport for Dialed<S>
+impl<S> Transport for Socket<S>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
 {
@@ -83,6 +83,10 @@ where
         Pin::new(&mut self.socket).poll_flush(cx).map_err(|error| loss(&error))
     }
 
+    fn written(&self) -> Option<u64> {
+        Some(self.socket.get_ref().written())
+    }
+
     fn kind(&self) -> TransportKind {
         TransportKind::WebSocket
     }
@@ -99,7 +103,7 @@ fn incoming(message: Message) -> Incoming {
     }
 }
 
-pub(super) fn closed(frame: Option<(u16, String)>) -> Loss {
+fn closed(frame: Option<(u16, String)>) -> Loss {
     match frame {
         Some((code, reason)) => Loss::Closed { code: Some(code), reason },
         None => Loss::Closed { code: None, reason: String::new() },
@@ -111,7 +115,7 @@ pub(super) fn ended() -> Loss {
 }
 
 /// What a read error means to the session.
-pub(super) fn refused(error: &Error) -> Incoming {
+fn refused(error: &Error) -> Incoming {
     match error {
         Error::Capacity(_) => Incoming::Unreadable(Unreadable::TooLarge),
         Error::Utf8(_) => Incoming::Unreadable(Unreadable::NotAnEnvelope),
@@ -119,7 +123,7 @@ pub(super) fn refused(error: &Error) -> Incoming {
     }
 }
 
-pub(super) fn loss(error: &Error) -> Loss {
+fn loss(error: &Error) -> Loss {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => ended(),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ended(),

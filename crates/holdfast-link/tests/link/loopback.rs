@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::{
     Router,
     body::Bytes,
-    extract::{State, ws::WebSocketUpgrade},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{any, post},
@@ -13,8 +13,8 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt};
 use holdfast_link::{
-    Client, ClientConfig, ExchangeError, Exchanges, Fatal, LinkEvent, ServeConfig, accept,
-    configure, server::serve, store::memory::MemoryStore,
+    Client, ClientConfig, ExchangeError, Exchanges, Fatal, LinkEvent, NotAnUpgrade, ServeConfig,
+    Upgrade, accept, server::serve, store::memory::MemoryStore,
 };
 use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH, FRAME_SIZE_MAX};
 use tokio::{
@@ -69,7 +69,7 @@ fn is_known(headers: &HeaderMap) -> bool {
 async fn connect(
     State(desk): State<Desk>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     if let Some(answer) = desk.answer.lock().unwrap().take() {
         return answer;
@@ -77,7 +77,9 @@ async fn connect(
     if !is_known(&headers) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    configure(upgrade).on_upgrade(|socket| async move {
+    // What servers of other makes say to a wish that was lost on the way.
+    let Ok(upgrade) = upgrade else { return StatusCode::BAD_REQUEST.into_response() };
+    upgrade.open(|socket| async move {
         accept(socket, &*desk.house, &ServeConfig::default(), desk.stop).await;
     })
 }

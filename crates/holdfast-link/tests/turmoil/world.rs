@@ -19,7 +19,8 @@ use holdfast_link::{
     store::memory::MemoryStore,
     transport::{
         Transport,
-        websocket::{Dialed, limits},
+        metered::Metered,
+        websocket::{Socket, limits},
     },
 };
 use holdfast_protocol::{
@@ -264,9 +265,10 @@ impl Dial for Road {
         let lost = |cause: String| DialError::Unreachable { server: "server".to_owned(), cause };
         let stream = TcpStream::connect(("server", PORT)).await;
         let stream = stream.map_err(|error| lost(error.to_string()))?;
-        let dialled = client_async_with_config("ws://server/", stream, Some(limits())).await;
+        let dialled =
+            client_async_with_config("ws://server/", Metered::new(stream), Some(limits())).await;
         let (socket, _) = dialled.map_err(|error| lost(error.to_string()))?;
-        Ok(Box::new(Dialed::new(socket)))
+        Ok(Box::new(Socket::new(socket)))
     }
 }
 
@@ -294,9 +296,10 @@ impl House {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, dice: Dice) {
+        let stream = Metered::new(stream);
         let Ok(socket) = accept_async_with_config(stream, Some(limits())).await else { return };
         let config = ServeConfig { dice, ..ServeConfig::default() };
-        serve(Box::new(Dialed::new(socket)), &*self, &config, CancellationToken::new()).await;
+        serve(Box::new(Socket::new(socket)), &*self, &config, CancellationToken::new()).await;
     }
 
     fn wake(&self, number: usize) {

@@ -3,15 +3,12 @@
 use axum::{
     Extension, Router,
     body::Bytes,
-    extract::{
-        DefaultBodyLimit, State,
-        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-    },
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, post},
 };
-use holdfast_link::{ExchangeError, server::EXCHANGE_SIZE_MAX};
+use holdfast_link::{ExchangeError, NotAnUpgrade, Upgrade, server::EXCHANGE_SIZE_MAX};
 use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH};
 
 use super::{AppState, problem::Problem};
@@ -33,11 +30,10 @@ pub(super) fn router() -> Router<AppState> {
 async fn connect(
     State(state): State<AppState>,
     Extension(AgentOf(host)): Extension<AgentOf>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     match upgrade {
-        Ok(upgrade) => holdfast_link::configure(upgrade)
-            .on_upgrade(async move |socket| state.hub.serve(host, socket).await),
+        Ok(upgrade) => upgrade.open(async move |socket| state.hub.serve(host, socket).await),
         Err(rejection) => {
             tracing::debug!(%host, reason = %rejection, "no WebSocket came through");
             let problem = Problem::new(

@@ -80,8 +80,7 @@ async fn accept(
 /// Serves one connection. HTTP/1.1 only: without TLS no browser speaks HTTP/2, and hyper's protocol
 /// detection would wait for the first bytes without a limit.
 async fn serve(connection: Counted, peer: SocketAddr, router: Router, no_more: CancellationToken) {
-    // A small frame must not wait for the one before it to be acknowledged.
-    if let Err(error) = connection.stream.set_nodelay(true) {
+    if let Err(error) = holdfast_link::transport::tcp::tune(&connection.stream) {
         tracing::debug!(%peer, %error, "the connection ended before it was served");
         return;
     }

@@ -19,9 +19,8 @@ use crate::{
     server::ServerChange,
 };
 
-/// What a half-open connection may last on the side that hears nothing: the silence deadline, and a
-/// second for the clock's grain.
-const NOTICED_WITHIN: Duration = Duration::from_secs(51);
+/// What a half-open connection may last on the side that hears nothing.
+const NOTICED_WITHIN: Duration = Duration::from_secs(50);
 
 impl World {
     pub(super) fn strike(&mut self, fault: Fault) {

@@ -34,7 +34,7 @@ fn heartbeats_are_spread_by_ten_percent_either_way() {
 fn a_silent_peer_is_condemned_on_both_sides_in_time() {
     let mut world = World::live();
     // A half-open connection: frames leave, nothing arrives (F13).
-    for _ in 0..49 {
+    for _ in 0..47 {
         world.now = world.now + SECOND;
         for role in [Role::Agent, Role::Server] {
             world.handle(role, Event::Tick);
@@ -74,6 +74,24 @@ fn a_peer_that_does_not_read_is_given_up_on() {
 }
 
 #[test]
+fn a_peer_that_reads_slowly_is_waited_for_as_long_as_it_reads() {
+    let mut world = World::live();
+    world.server.wire_held = true;
+    world.append(Role::Server, 1);
+    for _ in 0..30 {
+        world.advance(9 * SECOND);
+        let alive = frame(r#"{"kind":"from.the.future"}"#);
+        world.handle(Role::Server, alive);
+        assert!(!world.server.session.is_writing_too_long(world.now));
+        assert!(world.server.session.is_writing_too_long(world.now + SECOND));
+        world.handle(Role::Server, Event::Flowing);
+    }
+    assert_eq!(world.server.ended(), "not");
+    world.advance(10 * SECOND);
+    assert_eq!((world.server.ended(), world.server.close_code), ("stalled", Some(4408)));
+}
+
+#[test]
 fn a_ping_is_answered_with_its_own_number_and_a_flood_with_one() {
     let mut world = World::live();
     world.agent.wire_held = true;
@@ -107,7 +125,7 @@ fn a_store_that_is_behind_stops_reading_without_blaming_the_peer() {
     world.server.disk_held = false;
     world.pump();
     assert!(world.server.session.wants_input());
-    world.advance(49 * SECOND);
+    world.advance(47 * SECOND);
     assert_eq!((world.server.ended(), world.server.disk.messages.len() >= 257), ("not", true));
 }
 
