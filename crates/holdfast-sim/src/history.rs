@@ -7,7 +7,7 @@ use holdfast_protocol::Seq;
 
 use crate::{
     body::{CommandId, RecordId},
-    network::Side,
+    network::{ConnId, Side},
 };
 
 /// A broken promise. The first one ends the run.
@@ -19,6 +19,15 @@ pub struct Violation {
     pub what: String,
     /// When, in milliseconds of simulated time.
     pub at_ms: u128,
+}
+
+/// A question that somebody asked over a live session.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) conn: ConnId,
+    pub(crate) side: Side,
+    pub(crate) due: Moment,
+    pub(crate) settled: bool,
 }
 
 /// The observer's notes.
@@ -34,6 +43,8 @@ pub(crate) struct History {
     pub(crate) spawns: BTreeMap<CommandId, u32>,
     /// What each position carried when it was first seen on the wire.
     pub(crate) wire: BTreeMap<(usize, Side, Seq), String>,
+    /// Questions by ticket.
+    pub(crate) asked: BTreeMap<u64, Asked>,
     pub(crate) dials: BTreeMap<usize, Vec<Moment>>,
     pub(crate) process_starts: BTreeMap<usize, u32>,
     pub(crate) faults: BTreeMap<&'static str, u64>,

@@ -31,11 +31,13 @@ pub enum Plant {
     NoBackoff,
     /// A copy of a machine is let in by the numbers on its disk alone.
     CopyLetIn,
+    /// Answers are matched with questions by their order.
+    AnswersCrossed,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ForgetAtSend,
         Self::SeqRestarts,
         Self::NoFencing,
@@ -49,6 +51,7 @@ impl Plant {
         Self::PositionFirst,
         Self::NoBackoff,
         Self::CopyLetIn,
+        Self::AnswersCrossed,
     ];
 
     /// The word on the command line.
@@ -68,6 +71,7 @@ impl Plant {
             Self::PositionFirst => "position-first",
             Self::NoBackoff => "no-backoff",
             Self::CopyLetIn => "copy-let-in",
+            Self::AnswersCrossed => "answers-crossed",
         }
     }
 }

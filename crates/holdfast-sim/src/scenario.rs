@@ -43,6 +43,8 @@ pub struct Scenario {
     pub heal_at: Moment,
     /// Agents below this index are the core of a liveness run.
     pub core: usize,
+    /// Questions that are asked, by either side.
+    pub asks: u32,
     /// A bug to plant; `None` for the real thing.
     pub plant: Option<Plant>,
 }
@@ -159,9 +161,12 @@ impl Scenario {
             faults: Vec::new(),
             heal_at: Moment::ORIGIN + WORKLOAD,
             core,
+            asks: 0,
             plant: None,
         };
         scenario.faults = draw_faults(&scenario, rng);
+        // After everything else, for the sake of older seeds.
+        scenario.asks = if rng.random_bool(0.3) { rng.random_range(5..=60) } else { 0 };
         scenario
     }
 

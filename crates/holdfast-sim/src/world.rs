@@ -57,6 +57,7 @@ pub(crate) struct World {
     disk_free_at: BTreeMap<Place, Moment>,
     next_record: RecordId,
     next_command: CommandId,
+    next_question: u64,
     calm: bool,
     work_left: usize,
     trace: DefaultHasher,
@@ -123,6 +124,7 @@ enum Answer {
 /// What the people and programs of this world do.
 #[derive(Debug, Clone, Copy)]
 enum Work {
+    Ask(usize, Side),
     Command(usize),
     Configure(usize),
     Record(usize),
@@ -200,6 +202,7 @@ impl World {
             disk_free_at: BTreeMap::new(),
             next_record: 1,
             next_command: 1,
+            next_question: 1,
             calm: false,
             work_left: 0,
             trace: DefaultHasher::new(),
@@ -251,6 +254,9 @@ impl World {
         }
         if let Err(what) = checker::commands::check(self, core) {
             self.violate("I7", what);
+        }
+        if let Err(what) = checker::answers::check(&self.history, self.now) {
+            self.violate("requests", what);
         }
         if let Err(what) = checker::stampede::check(self) {
             self.violate("I19", what);
@@ -359,8 +365,12 @@ impl World {
             | Happening::Finish(agent, ..)
             | Happening::Progress(agent, ..)
             | Happening::Start(agent, ..)
-            | Happening::Work(Work::Record(agent)) => Some(Place::Agent(*agent)),
-            Happening::Work(Work::Command(_) | Work::Configure(_)) => Some(Place::Server),
+            | Happening::Work(Work::Record(agent) | Work::Ask(agent, Side::Agent)) => {
+                Some(Place::Agent(*agent))
+            }
+            Happening::Work(Work::Command(_) | Work::Configure(_) | Work::Ask(..)) => {
+                Some(Place::Server)
+            }
             Happening::Boot(_) | Happening::Deaf(..) | Happening::Fault(_) | Happening::Heal => {
                 None
             }

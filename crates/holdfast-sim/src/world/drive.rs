@@ -6,7 +6,8 @@ use std::time::Duration;
 use holdfast_link::{
     Session, Unsequenced,
     session::{
-        Action, Admitted, CloseReason, Ended, Event, Frame, Introduction, Loss, Opened, Unreadable,
+        Action, Admitted, CloseReason, Ended, Event, Frame, Introduction, Loss, Opened, Request,
+        Unreadable,
     },
 };
 use holdfast_protocol::{
@@ -22,6 +23,7 @@ use crate::{
     agent::AgentChange,
     body::Body,
     checker,
+    history::Asked,
     network::{ConnId, Fate, Side},
     plant::Plant,
     scenario::Place,
@@ -125,6 +127,9 @@ impl World {
                 if self.scenario.plant == Some(Plant::NoGapCheck) {
                     self.close_gap(conn, side, &mut frame);
                 }
+                if self.scenario.plant == Some(Plant::AnswersCrossed) {
+                    self.cross_answer(conn, side, &mut frame);
+                }
                 self.feed(conn, side, Event::Frame(frame));
             }
             Wire::Rubbish => {
@@ -144,6 +149,15 @@ impl World {
         let next = end.last_seq.unwrap_or_else(|| end.session.received()) + 1;
         frame.seq = Some(seq.min(next));
         end.last_seq = Some(end.last_seq.unwrap_or(0).max(seq.min(next)));
+    }
+
+    /// The planted bug: an answer goes to whoever has waited longest.
+    fn cross_answer(&self, conn: ConnId, side: Side, frame: &mut holdfast_protocol::Envelope) {
+        let waits = |asked: &Asked| !asked.settled && (asked.conn, asked.side) == (conn, side);
+        let longest = self.history.asked.iter().find(|(_, asked)| waits(asked));
+        if let (Some(id), Some((ticket, _))) = (&mut frame.in_reply_to, longest) {
+            *id = ticket.to_string();
+        }
     }
 
     pub(super) fn answer(&mut self, conn: ConnId, side: Side, answer: Answer) {
@@ -194,6 +208,8 @@ impl World {
         if !end.session.is_ended() {
             self.plan_tick(conn, side, &mut end);
             self.ends.insert((conn, side), end);
+        } else if let Err(what) = checker::answers::ended(&self.history, conn, side) {
+            self.violate("requests", what);
         }
     }
 
@@ -214,8 +230,13 @@ impl World {
         }
         match action {
             Action::Admit(hello) => self.admit(conn, end.agent, &hello),
-            // Nobody asks anything in this world; requests are not among the promises it checks.
-            Action::Answer { .. } | Action::Settle { .. } => {}
+            Action::Answer { id, request } => self.answer_later(conn, side, id, request),
+            Action::Settle { ticket, outcome } => {
+                let judged = checker::answers::settled(&mut self.history, ticket, &outcome);
+                if let Err(what) = judged {
+                    self.violate("requests", what);
+                }
+            }
             Action::Apply(records) => self.apply(conn, side, end, records),
             Action::Close { code, .. } => self.close(conn, side, end.agent, Some(code)),
             Action::End(ended) => self.end(conn, side, end.agent, &ended),
@@ -238,6 +259,15 @@ impl World {
                 self.tell_soon(conn, side, Event::Skipped);
             }
         }
+    }
+
+    /// The application thinks for a while and says what it was asked.
+    fn answer_later(&mut self, conn: ConnId, side: Side, id: String, request: Request) {
+        let Request { kind, payload, .. } = request;
+        let bytes = payload.as_str().len();
+        let thinks = Duration::from_millis(self.rng.random_range(0..20_000));
+        let answer = Event::Answer { id, kind, bytes, result: Ok(payload) };
+        self.after(thinks, Happening::Answer(conn, side, Box::new(Answer::Event(answer))));
     }
 
     /// I9: a copy has nothing to do here but to greet and to be told no.
@@ -465,6 +495,8 @@ impl World {
             .collect();
         for (conn, side) in gone {
             let end = self.ends.remove(&(conn, side)).expect("it was there a moment ago");
+            // Whoever asked has died, too.
+            self.history.asked.retain(|_, asked| (asked.conn, asked.side) != (conn, side));
             if silently {
                 self.network.swallow(conn, crate::scenario::Way::Both);
                 self.expect_noticed(conn, side.other());

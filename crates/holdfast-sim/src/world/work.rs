@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_link::{Moment, Unsequenced, session::Event};
+use holdfast_link::{
+    Moment, Unsequenced,
+    session::{Event, Question},
+};
 use holdfast_protocol::{Class, Payload};
 use jiff::Timestamp;
 use rand::Rng;
@@ -11,12 +14,16 @@ use super::{Happening, Purpose, Work, World};
 use crate::{
     agent::{AgentChange, Stage, result},
     body::{Body, CommandId},
+    history::Asked,
     network::Side,
     plant::Plant,
     server::ServerChange,
 };
 
 const PROGRESS: &str = "job.progress";
+
+/// How long a process may stand still, and find out only then that a question has waited too long.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl World {
     pub(super) fn plan_work(&mut self) {
@@ -37,6 +44,33 @@ impl World {
                 self.plan_at(at + 5, Work::Configure(agent));
             }
         }
+        for _ in 0..self.scenario.asks {
+            let agent = self.rng.random_range(0..self.agents.len());
+            let side = if self.rng.random_bool(0.5) { Side::Agent } else { Side::Server };
+            let at = self.rng.random_range(0..until);
+            self.plan_at(at, Work::Ask(agent, side));
+        }
+    }
+
+    /// Somebody asks over the session there is, if there is one.
+    fn ask(&mut self, agent: usize, side: Side) {
+        let Some(conn) = self.agents[agent].conn else { return };
+        if !self.ends.contains_key(&(conn, side)) {
+            return;
+        }
+        let ticket = self.next_question;
+        self.next_question += 1;
+        let timeout = Duration::from_millis(self.rng.random_range(100..60_000));
+        let due = self.now + timeout + PATIENCE;
+        self.history.asked.insert(ticket, Asked { conn, side, due, settled: false });
+        let question = Question {
+            ticket,
+            kind: "echo".to_owned(),
+            ts: Timestamp::UNIX_EPOCH,
+            payload: Payload::of(&ticket),
+            timeout,
+        };
+        self.feed(conn, side, Event::Ask(question));
     }
 
     fn plan_at(&mut self, at_ms: u64, work: Work) {
@@ -63,6 +97,7 @@ impl World {
                 let change = ServerChange::Configure { agent };
                 self.submit_server(change, Purpose::Configure(agent));
             }
+            Work::Ask(agent, side) => self.ask(agent, side),
             Work::Record(_) | Work::Command(_) | Work::Configure(_) => {}
         }
     }
