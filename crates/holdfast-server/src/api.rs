@@ -12,6 +12,7 @@
 
 mod agent_link;
 mod alerts;
+mod calendar;
 mod channels;
 mod enrol;
 mod evaluations;
@@ -116,6 +117,7 @@ pub fn router(state: AppState) -> Router {
 fn documented() -> OpenApiRouter<AppState> {
     let api = OpenApiRouter::new()
         .merge(alerts::router())
+        .merge(calendar::router())
         .merge(channels::router())
         .merge(enrol::router())
         .merge(evaluations::router())

@@ -13,13 +13,14 @@ mod presence;
 mod state;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use axum::extract::ws::Utf8Bytes;
 use holdfast_protocol::{HostId, JobId};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,7 @@ use crate::{
     bus::{Bus, Changes},
     metrics,
     store::{Error, JobFilter, Store},
-    view::{HostView, JobPage, JobView, Overview},
+    view::{Days, HostView, JobPage, JobView, Overview, days::first_day},
 };
 
 pub use feed::{FeedEnd, Subscription};
@@ -150,6 +151,17 @@ impl Live {
     pub async fn job(&self, job: JobId) -> Result<JobView, Error> {
         let row = self.store().job(job).await?;
         Ok(self.state().job_view(row))
+    }
+
+    /// How the last `days` days of each host went, in the days of `zone`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn days(&self, days: u16, zone: &TimeZone) -> Result<Days, Error> {
+        let from = first_day(Timestamp::now(), zone, days);
+        let since =
+            from.to_zoned(zone.clone()).map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp());
+        Ok(Days::gather(self.store().backup_slices(since).await?, from, days, zone))
     }
 
     /// The fleet in numbers.

@@ -6,6 +6,7 @@
 mod alert;
 mod calendar;
 mod channel;
+pub(crate) mod days;
 mod options;
 mod user;
 
@@ -29,6 +30,7 @@ use utoipa::ToSchema;
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
+pub use days::Days;
 pub use options::{GroupOptionsDoc, RetentionDoc};
 pub use user::{SignInView, TokenView, UserView};
 

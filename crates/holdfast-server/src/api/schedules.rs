@@ -117,7 +117,7 @@ fn timing(schedule: &SetSchedule) -> Result<Timing, Problem> {
     Ok(Timing { jitter_seconds, window, catch_up })
 }
 
-fn refused(error: &CalendarError) -> Problem {
+pub(super) fn refused(error: &CalendarError) -> Problem {
     let action = match error {
         CalendarError::Expression { .. } => {
             "Give minute, hour, day of month, month and day of week, such as `30 2 * * *`."

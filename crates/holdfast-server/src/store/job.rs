@@ -1,5 +1,6 @@
 //! Jobs: ordered by people, run by agents, and ended exactly once.
 
+mod days;
 mod ending;
 mod order;
 mod runs;

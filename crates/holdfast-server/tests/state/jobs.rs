@@ -12,7 +12,7 @@ use holdfast_protocol::{
     },
 };
 use holdfast_server::store::{Cancelled, JobFilter, NewSchedule};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::fleet::{self, Fleet, finished, record, started};
 
@@ -354,4 +354,19 @@ async fn a_page_of_jobs_leads_to_the_next_without_gap_or_repeat() {
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), made);
     filter.before = Some("rubbish".to_owned());
     assert_eq!(live.jobs(&filter).await.unwrap_err().code(), "invalid_cursor");
+}
+
+#[tokio::test]
+async fn the_days_of_a_host_tell_how_its_backups_ended() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let session = fleet.session(&host, 1).await;
+    for (index, status) in [Status::Succeeded, Status::Failed].into_iter().enumerate() {
+        let job = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+        let seq = 2 * index as u64 + 1;
+        let story = vec![record(seq, &started(job)), record(seq + 1, &finished(job, status))];
+        session.apply(story).await.unwrap();
+    }
+    let days = fleet.live().await.days(2, &TimeZone::UTC).await.unwrap();
+    assert_eq!(days.hosts.get(&host.id).map(|row| row.contains('w')), Some(true), "{days:?}");
 }
