@@ -2,28 +2,17 @@
 //
 //   npm run build && npm run e2e
 
-import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 
 import { launch, open, overflows, PHONE, until } from './browser.mjs';
+import { startMock } from './start-mock.mjs';
+import { longestTask } from './trace.mjs';
 
 const HOSTILE = '<img src=x onerror="window.hacked=1">\u202e"\'><script>window.hacked=1</script>';
 
-async function startMock(...options) {
-  const script = fileURLToPath(new URL('../mock/server.mjs', import.meta.url));
-  const mock = spawn(process.execPath, [script, '--port', '0', ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const line = await new Promise((resolve, reject) => {
-    mock.stdout.once('data', (data) => resolve(String(data)));
-    mock.once('exit', () => reject(new Error('the mock did not start')));
-  });
-  const url = line.trim().split(' ').at(-1);
-  const steer = (path) => fetch(`${url}/mock/${path}`, { method: 'POST' });
-  const post = (path, body, method = 'POST') =>
-    fetch(`${url}/api/v1${path}`, { method, headers: { authorization: 'Bearer hf_api_mock', 'content-type': 'application/json' }, body: JSON.stringify(body) });
-  return { url, steer, post, stop: () => mock.kill() };
-}
+const SCREENS = ['/', '/hosts', '/hosts/db-1', '/hosts/db-1/snapshots', '/jobs', '/repositories', '/repositories/vault', '/add-repository', '/add-host', '/hosts/db-1/groups/add', '/hosts/db-1/groups/system/edit', '/schedules', '/alerts', '/alerts/channels', '/alerts/rules', '/settings', '/settings/users', '/settings/tokens', '/settings/audit', '/nowhere'];
 
 let opened = [];
 
@@ -56,6 +45,7 @@ const stories = {
   async 'a wrong token is refused with what to do, a right one signs in'(browser, mock) {
     const { page } = await watched(browser);
     await page.goto(mock.url);
+    await page.getByRole('button', { name: 'API token' }).click();
     await page.fill('#token', 'hf_api_wrong');
     await page.keyboard.press('Enter');
     await until('the refusal', () => page.getByText('This token is not known here.').count());
@@ -72,9 +62,9 @@ const stories = {
   async 'signing out ends at the sign-in page'(browser, mock) {
     const { page } = await signedIn(browser, mock);
     await page.getByRole('button', { name: 'Sign out' }).first().click();
-    await until('the sign-in page', () => page.locator('#token').count());
+    await until('the sign-in page', () => page.locator('#password').count());
     await page.reload();
-    await until('the sign-in page after a reload', () => page.locator('#token').count());
+    await until('the sign-in page after a reload', () => page.locator('#password').count());
   },
 
   async 'a bar moves by itself'(browser, mock) {
@@ -152,11 +142,12 @@ const stories = {
     await page.getByRole('button', { name: 'Cron' }).click();
     await page.fill('#schedule-cron', '1 2 3');
     await page.getByRole('button', { name: 'Save schedule' }).click();
-    await until('the refusal', () => page.getByText('has not five fields').count());
+    await until('the refusal', () => page.locator('dialog .problem').count());
     await page.getByRole('button', { name: 'Daily' }).click();
     await page.fill('#schedule-time', '03:15');
     await page.getByRole('button', { name: 'Save schedule' }).click();
-    await until('the answer in words', () => page.locator('dialog .saved .strong').count());
+    await until('the next times', () => page.locator('dialog .preview li').count());
+    await until('that it is saved', () => page.locator('dialog .saved .strong').count());
     await page.keyboard.press('Escape');
     await page.getByRole('button', { name: 'Edit schedule' }).click();
     await page.getByRole('button', { name: 'Remove schedule' }).click();
@@ -176,11 +167,18 @@ const stories = {
   async 'hostile words of an agent stay words'(browser, mock) {
     const { page } = await signedIn(browser, mock);
     await mock.post('/hosts/web-1/groups', { name: HOSTILE, repository: 'vault', includes: [`/${HOSTILE}`], excludes: [HOSTILE] });
-    for (const path of ['/', '/hosts', '/hosts/web-1', '/jobs']) {
+    for (const path of ['/', '/hosts', '/hosts/web-1', '/hosts/web-1/groups/add', '/hosts/web-1/snapshots', '/jobs', '/schedules', '/alerts', '/repositories/vault']) {
       await page.goto(mock.url + path);
       await until('the page', () => page.locator('h1').count());
       await until('the live connection', () => page.locator('.state.live').count());
     }
+    await page.goto(`${mock.url}/hosts/web-1/snapshots`);
+    await page.locator('[data-snapshot] a').first().click();
+    await page.locator('tr[data-entry=etc] button').click();
+    await until('the hostile file', () => page.getByText('window.hacked=1').count());
+    await page.keyboard.press('Control+k');
+    await until('the palette', () => page.locator('[role=option]').count());
+    await page.keyboard.press('Escape');
     await page.goto(`${mock.url}/jobs?status=failed`);
     await page.locator('tr[data-job] a').first().click();
     await until('the log', () => page.getByText('<script>alert(1)</script>').count());
@@ -189,22 +187,201 @@ const stories = {
     await mock.post(`/hosts/web-1/groups/${encodeURIComponent(HOSTILE)}`, undefined, 'DELETE');
   },
 
+  async 'a name and a password sign in, and a code where one is asked for'(browser, mock) {
+    const { page } = await watched(browser);
+    await page.goto(mock.url);
+    await page.fill('#name', 'tomas');
+    await page.fill('#password', 'wrong');
+    await page.keyboard.press('Enter');
+    await until('the refusal', () => page.getByText('Name or password is not right.').count());
+    await page.fill('#password', 'mock');
+    await page.keyboard.press('Enter');
+    await until('the code being asked for', () => page.locator('#code:focus').count());
+    await page.keyboard.type('123456');
+    await page.keyboard.press('Enter');
+    await until('the overview', () => page.locator('.verdict').count());
+  },
+
+  async 'the first visit makes the administrator'(browser) {
+    const fresh = await startMock('--setup');
+    try {
+      const { page } = await watched(browser);
+      await page.goto(fresh.url);
+      await until('the setup', () => page.locator('#setup-code').count());
+      await page.fill('#setup-code', 'WRONG');
+      await page.fill('#setup-name', 'mira');
+      await page.fill('#setup-password', 'correct horse battery');
+      await page.fill('#setup-again', 'correct horse');
+      await page.keyboard.press('Enter');
+      await until('the two being told apart', () => page.getByText('The two passwords differ.').count());
+      await page.fill('#setup-again', 'correct horse battery');
+      await page.keyboard.press('Enter');
+      await until('the refusal', () => page.getByText('is not the one the server printed').count());
+      await page.fill('#setup-code', 'MOCK-CODE');
+      await page.keyboard.press('Enter');
+      await until('the overview', () => page.locator('.verdict').count());
+    } finally {
+      fresh.stop();
+    }
+  },
+
+  async 'two tabs share one line, and both survive its loss'(browser, mock) {
+    const lines = async () => Number(await (await fetch(`${mock.url}/mock/lines`)).text());
+    const { page, context } = await signedIn(browser, mock);
+    const before = await lines();
+    const other = await context.newPage();
+    await other.goto(mock.url);
+    await until('the other tab being live', () => other.locator('.state.live').count());
+    equal('the number of lines', await lines(), before);
+    await mock.steer('drop');
+    for (const tab of [page, other]) {
+      await until('a movement after the loss', async () => {
+        const fill = tab.locator('li[data-job] .fill').first();
+        const width = await fill.evaluate((it) => it.getBoundingClientRect().width);
+        return (await fill.evaluate((it) => new Promise((done) => setTimeout(() => done(it.getBoundingClientRect().width), 500)))) !== width;
+      }, 30_000);
+    }
+    await page.close();
+    await mock.steer('offline/web-1');
+    await until('the tab that is left hearing on', async () => (await other.locator('tr[data-host=web-1]').getAttribute('data-state')) === 'offline');
+    await mock.steer('online/web-1');
+  },
+
+  async 'an alert is acknowledged and silenced, a channel is added and tried'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.goto(`${mock.url}/alerts`);
+    const alert = page.locator('[data-alert][data-state=open]').first();
+    await until('an open alert', () => alert.count());
+    const id = await alert.getAttribute('data-alert');
+    const same = page.locator(`[data-alert="${id}"]`);
+    await same.getByRole('button', { name: 'Acknowledge' }).click();
+    await until('it being acknowledged', async () => (await same.getAttribute('data-state')) === 'acknowledged');
+    await same.getByRole('button', { name: 'Silence' }).click();
+    await page.fill('#silence-reason', 'the disk is on its way');
+    await page.getByRole('button', { name: 'Silence it' }).click();
+    await until('the silence', () => page.getByText('the disk is on its way').count());
+    await page.goto(`${mock.url}/alerts/channels`);
+    await page.getByRole('button', { name: 'Add channel' }).first().click();
+    await page.selectOption('#channel-kind', 'ntfy');
+    await page.fill('#channel-name', 'phone');
+    await page.fill('#channel-url', 'https://ntfy.example.net');
+    await page.fill('#channel-topic', 'backups');
+    await page.locator('dialog').getByRole('button', { name: 'Add channel' }).click();
+    const channel = page.locator('[data-channel=phone]');
+    await until('the channel', () => channel.count());
+    await channel.getByRole('button', { name: 'Send a test' }).click();
+    await until('the answer', () => channel.getByText('It has arrived.').count());
+    await channel.getByRole('button', { name: 'Remove' }).click();
+    await page.locator('dialog').getByRole('button', { name: 'Remove' }).click();
+    await until('it being gone', async () => (await channel.count()) === 0);
+  },
+
+  async 'the palette finds a host and the keys lead everywhere'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('db-2');
+    await until('the host being offered', () => page.locator('[role=option][aria-selected=true]', { hasText: 'db-2' }).count());
+    await page.keyboard.press('Enter');
+    await until('its page', () => page.locator('.page[data-host=db-2]').count());
+    equal('dialogs', await page.locator('dialog').count(), 0);
+    await page.keyboard.press('g');
+    await page.keyboard.press('a');
+    await until('the alerts', () => page.locator('h1', { hasText: 'Alerts' }).count());
+    await page.keyboard.press('?');
+    await until('the list of keys', () => page.locator('dialog kbd').count());
+    await page.keyboard.press('Escape');
+    await until('it being closed', async () => (await page.locator('dialog').count()) === 0);
+    await page.keyboard.press('n');
+    await until('the field for a name', () => page.locator('#host-name:focus').count());
+    equal('what the key wrote', await page.inputValue('#host-name'), '');
+  },
+
+  async 'a folder is walked, a file found, and two snapshots compared'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.goto(`${mock.url}/hosts/web-1/snapshots`);
+    await until('snapshots', () => page.locator('[data-snapshot]').count());
+    await page.locator('[data-snapshot] input').nth(0).check();
+    await page.locator('[data-snapshot] input').nth(1).check();
+    await page.getByRole('link', { name: 'Compare' }).click();
+    await until('changes', () => page.locator('[data-change=removed]').count());
+    await page.goto(`${mock.url}/hosts/web-1/snapshots`);
+    await page.locator('[data-snapshot] a').first().click();
+    for (const folder of ['home', 'anna', 'Pictures']) {
+      await until(folder, () => page.locator(`tr[data-entry="${folder}"] button`).count());
+      await page.locator(`tr[data-entry="${folder}"] button`).click();
+    }
+    await until('the first thousand of many', () => page.getByText('1,000 entries so far').count());
+    await page.getByRole('button', { name: 'Show more' }).click();
+    await until('all of them', () => page.getByText('1,800 entries').count());
+    await page.goBack();
+    await until('the folder before', () => page.locator('tr[data-entry=Documents]').count());
+    await page.getByRole('searchbox').fill('*.odt');
+    await page.keyboard.press('Enter');
+    await until('the match', () => page.locator('tr[data-entry="Thesis.odt"]').count());
+    const [download] = await Promise.all([page.waitForEvent('download'), page.locator('tr[data-entry="Thesis.odt"] a').click()]);
+    equal('the name of the download', download.suggestedFilename(), 'Thesis.odt');
+  },
+
+  async 'a restore looks first, and a reload on the way loses nothing'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.goto(`${mock.url}/hosts/web-1/snapshots`);
+    await page.locator('[data-snapshot] a').first().click();
+    await until('the top', () => page.locator('tr[data-entry=etc]').count());
+    await page.locator('tr[data-entry=etc] input').check();
+    await page.getByRole('link', { name: 'Restore 1 item' }).click();
+    await page.fill('#restore-directory', 'srv');
+    await page.getByRole('button', { name: 'Look first' }).click();
+    await until('the refusal of a relative path', () => page.getByText('This is not an absolute path.').count());
+    await page.fill('#restore-directory', '/srv/restored');
+    await page.getByRole('button', { name: 'Look first' }).click();
+    await until('what would happen', () => page.getByText('What would happen').count(), 30_000);
+    await page.reload();
+    await until('what would happen, after a reload', () => page.getByText('/srv/restored/etc').count(), 30_000);
+    await page.getByRole('button', { name: 'Restore now' }).click();
+    await until('the exact place', () => page.locator('.copyable', { hasText: '/srv/restored/etc' }).count(), 30_000);
+  },
+
+  async 'people and tokens come and go, and the audit chain is checked'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.goto(`${mock.url}/settings/users`);
+    await page.getByRole('button', { name: 'Add user' }).click();
+    await page.fill('#user-name', 'nina');
+    await page.fill('#user-password', 'a few unrelated words');
+    await page.locator('dialog').getByRole('button', { name: 'Add user' }).click();
+    const user = page.locator('[data-user=nina]');
+    await until('the user', () => user.count());
+    await user.getByRole('button', { name: 'Remove' }).click();
+    await page.locator('dialog').getByRole('button', { name: 'Remove' }).click();
+    await until('the user being gone', async () => (await user.count()) === 0);
+    await page.goto(`${mock.url}/settings/tokens`);
+    await page.getByRole('button', { name: 'Make a token' }).click();
+    await page.fill('#token-name', 'ci');
+    await page.getByRole('button', { name: 'Make token' }).click();
+    await until('the token', () => page.locator('.copyable', { hasText: 'hf_api_' }).count());
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.goto(`${mock.url}/settings/audit`);
+    await page.getByRole('button', { name: 'Check the chain' }).click();
+    await until('the answer', () => page.getByText('The chain of 240 entries is whole.').count());
+  },
+
   async 'no screen is wider than a phone'(browser, mock) {
     const { page } = await signedIn(browser, mock, { viewport: PHONE });
-    for (const path of ['/', '/hosts', '/hosts/db-1', '/jobs', '/repositories', '/repositories/add', '/add-host', '/hosts/db-1/groups/add', '/nowhere']) {
+    for (const path of SCREENS) {
       await page.goto(mock.url + path);
       await until(`a heading at ${path}`, () => page.locator('h1').count());
       if (await overflows(page)) throw new Error(`${path} is wider than a phone`);
     }
   },
 
-  async 'axe finds nothing serious on any screen, dark or light'(browser, mock) {
+  async 'axe finds nothing serious on any screen, dark or light'(browser) {
+    // A world of its own, in which jobs are still running.
+    const mock = await startMock();
     const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     const found = [];
     for (const colorScheme of ['light', 'dark']) {
       const { page } = await signedIn(browser, mock, { colorScheme, bypassCSP: true, reducedMotion: 'reduce' });
       const jobs = ['running', 'failed'].map((status) => `/jobs?status=${status}`);
-      for (const path of ['/', '/hosts', '/hosts/db-2', ...jobs, '/repositories', '/repositories/add', '/add-host', '/hosts/db-1/groups/add', '/nowhere']) {
+      for (const path of [...SCREENS, ...jobs]) {
         await page.goto(mock.url + path);
         await until('the live connection', () => page.locator('.state.live').count());
         if (jobs.includes(path)) await page.locator('tr[data-job] a').first().click();
@@ -216,35 +393,50 @@ const stories = {
       }
     }
     for (const line of found.slice(0, 20)) console.log(`  ${line}`);
+    mock.stop();
     equal('the number of findings', found.length, 0);
   },
 
-  async 'a ten-thousand-host table scrolls without long tasks'(browser) {
-    const mock = await startMock('--hosts', '10000');
+  async 'ten thousand hosts and two hundred running jobs stay smooth'(browser) {
+    const mock = await startMock('--hosts', '10000', '--running', '200');
     try {
       const { page } = await signedIn(browser, mock);
       await page.goto(`${mock.url}/hosts`);
-      await until('the table', () => page.locator('tr[data-host]').count(), 30_000);
-      await page.evaluate(() => {
-        window.longest = 0;
-        new PerformanceObserver((list) => {
-          for (const entry of list.getEntries()) window.longest = Math.max(window.longest, entry.duration);
-        }).observe({ entryTypes: ['longtask'] });
+      await until('the table', () => page.locator('tr[data-host]').count(), 60_000);
+      // The snapshot of such a fleet is read once; what is measured is what follows.
+      await until('two hundred running jobs', async () => (await page.locator('tr[data-host]').count()) > 0);
+      await page.waitForTimeout(1500);
+      const tasks = await longestTask(browser, page, async () => {
+        for (let i = 0; i < 60; i += 1) {
+          await page.mouse.wheel(0, 2000);
+          await page.evaluate(() => new Promise(requestAnimationFrame));
+        }
       });
-      for (let i = 0; i < 40; i += 1) {
-        await page.mouse.wheel(0, 3000);
-        await page.evaluate(() => new Promise(requestAnimationFrame));
-      }
-      const longest = Math.round(await page.evaluate(() => window.longest));
-      console.log(`  longest task while scrolling: ${longest} ms`);
-      // 50 ms is the aim on a quiet machine; this bound only catches work that grows with the fleet.
-      if (longest > 250) throw new Error(`a task of ${longest} ms blocked the page`);
+      console.log(`  longest task while scrolling: ${tasks.processor} ms of processor time, ${tasks.clock} ms by the clock`);
+      // By the processor's time, because this machine does other things too.
+      if (tasks.processor > 50) throw new Error(`a task of ${tasks.processor} ms blocked the page`);
       const rows = await page.locator('tr[data-host]').count();
       if (rows === 0 || rows > 150) throw new Error(`${rows} rows are drawn`);
     } finally {
       mock.stop();
     }
   },
+
+  async 'the first visit is small and live soon'(browser, mock) {
+    const { page } = await watched(browser);
+    let script = 0;
+    page.on('response', async (response) => {
+      if (/\.(js|css)$/.test(new URL(response.url()).pathname)) script += gzipSync(await response.body().catch(() => '')).length;
+    });
+    const began = Date.now();
+    await page.goto(`${mock.url}/#token=hf_api_mock`);
+    await until('the live connection', () => page.locator('.state.live').count());
+    const liveAfter = Date.now() - began;
+    const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime);
+    console.log(`  ${Math.round(script / 1024)} KiB of script and style compressed, first paint after ${Math.round(paint)} ms, live after ${liveAfter} ms with the sign-in`);
+    if (script > 250 * 1024) throw new Error(`${script} bytes of compressed script are too many`);
+  },
+
 };
 
 const wanted = process.argv[2] ?? '';

@@ -2,6 +2,8 @@
 
 import { randomBytes, randomUUID } from 'node:crypto';
 
+import { judge } from './verdict.mjs';
+
 const GIB = 1024 ** 3;
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -44,6 +46,9 @@ export function group(name, repository, includes, plan, excludes = []) {
     includes,
     excludes,
     schedule: plan ? schedule(plan) : undefined,
+    objective_seconds: plan === 'hourly' ? 9000 : plan === 'weekly' ? 9 * 86_400 : 2 * 86_400,
+    objective_source: plan ? 'schedule' : 'default',
+    verdict: { standing: 'never', reasons: [] },
   };
 }
 
@@ -71,6 +76,7 @@ export function host(name, over = {}) {
     reconnects: 3,
     queue_depth: 0,
     clock_offset_ms: 12,
+    verdict: { standing: 'protected', reasons: [] },
     ...over,
   };
 }
@@ -106,6 +112,9 @@ export function job(target, name, over = {}) {
     attempt: 1,
     host_online: target.state === 'online',
     cancel_requested: false,
+    repository_id: target.groups.find((it) => it.name === name)?.repository_id,
+    pausable: true,
+    cancellable: true,
     ...over,
   };
 }
@@ -181,7 +190,7 @@ export function step(it, seconds) {
 
 export function snapshots(target, jobs) {
   return jobs
-    .filter((it) => it.host_id === target.id && it.snapshot_id)
+    .filter((it) => it.host_id === target.id && it.snapshot_id && it.operation === 'backup')
     .map((it) => {
       const source = target.groups.find((found) => found.name === it.group) ?? target.groups[0];
       return {
@@ -241,7 +250,11 @@ export function world(scene = 'mixed', count = 0) {
   running('web-2', 'system', 0.015, 240);
   for (const it of REPOSITORIES) {
     it.host_count = hosts.filter((target) => target.groups.some((source) => source.repository_id === it.id)).length;
-    it.snapshot_count = jobs.filter((one) => one.snapshot_id).length;
+    it.snapshot_count = jobs.filter((one) => one.snapshot_id && one.repository_id === it.id).length;
+    it.sizes = Array.from({ length: 31 }, (_, day) => ({ at: iso(Date.now() - (30 - day) * DAY), total_size_bytes: Math.round(it.total_size_bytes * (0.9 + day * 0.0033 + (day % 7 === 3 ? 0.004 : 0))), raw: Math.round(it.total_size_bytes * (0.3 + day * 0.001)) }));
+  }
+  for (const target of hosts) {
+    if (!target.name.startsWith('node-')) judge(target, jobs);
   }
   return { hosts, jobs, repositories: [...REPOSITORIES] };
 }

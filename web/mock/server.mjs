@@ -16,12 +16,16 @@ import { parseArgs } from 'node:util';
 import { WebSocketServer } from 'ws';
 
 import { group, host, iso, job, schedule, snapshots, step, world } from './fleet.mjs';
+import { moreRoutes, Refusal } from './routes.mjs';
+import { alertsOf, judge, resolvedAlerts } from './verdict.mjs';
 
 const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '8471' },
     scene: { type: 'string', default: 'mixed' },
     hosts: { type: 'string', default: '0' },
+    running: { type: 'string', default: '0' },
+    setup: { type: 'boolean', default: false },
   },
 });
 
@@ -31,7 +35,9 @@ const POLICY =
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.woff2': 'font/woff2' };
 const dist = join(fileURLToPath(new URL('.', import.meta.url)), '..', 'dist');
 const { hosts, jobs, repositories } = world(options.scene, Number(options.hosts));
+const alerts = [...alertsOf(hosts), ...resolvedAlerts(hosts)];
 const logs = new Map();
+let needsSetup = options.setup;
 const ended = (it) => !['queued', 'running', 'paused'].includes(it.status);
 
 let rev = 1;
@@ -43,12 +49,13 @@ function tell(event) {
   const text = JSON.stringify({ ...event, rev });
   for (const client of live.clients) client.send(text);
 }
-const tellHost = (it) => tell({ kind: 'host', host: it });
+const tellHost = (it) => tell({ kind: 'host', host: it.name.startsWith('node-') ? it : judge(it, jobs) });
 const tellJob = (it) => tell({ kind: 'job', job: it });
 
 function snapshotEvent() {
   const done = jobs.filter(ended).sort((a, b) => b.created_at.localeCompare(a.created_at)).slice(0, 50);
-  return { kind: 'snapshot', rev, hosts, jobs: [...jobs.filter((it) => !ended(it)), ...done] };
+  const active = alerts.filter((it) => it.state !== 'resolved');
+  return { kind: 'snapshot', rev, hosts, alerts: active, jobs: [...jobs.filter((it) => !ended(it)), ...done] };
 }
 
 function log(it, stream, payload) {
@@ -62,9 +69,16 @@ function finish(it, status, over = {}) {
   Object.assign(it, { status, finished_at: iso(Date.now()), progress: undefined, ...over });
   log(it, 'event', `The backup ${status}.`);
   target.running_jobs = target.running_jobs.filter((id) => id !== it.id);
-  target.last_backup = { job_id: it.id, group: it.group, status, finished_at: it.finished_at, snapshot_id: it.snapshot_id };
+  if (it.operation === 'backup') target.last_backup = { job_id: it.id, group: it.group, status, finished_at: it.finished_at, snapshot_id: it.snapshot_id };
   tellJob(it);
   tellHost(target);
+}
+
+/** What a restore says at its end; a rehearsal ends at once and has counted only. */
+function restored(it, progress) {
+  const { dry_run: dry = false, target } = it.parameters ?? {};
+  const files = progress.total_files;
+  return { target: target?.directory ?? '/', dry_run: dry, total_files: files, files_restored: dry ? 0 : files - 3, files_skipped: 3, total_bytes: progress.total_bytes, bytes_restored: dry ? 0 : progress.total_bytes, error_count: 0 };
 }
 
 function move() {
@@ -77,9 +91,10 @@ function move() {
       tellJob(it);
       tellHost(target);
     } else if (it.status === 'running' && target.state === 'online') {
-      it.progress = step(it, 0.4);
+      it.progress = step(it, it.operation === 'backup' ? 0.4 : 60);
       if (Math.random() < 0.2) log(it, 'stdout', `scanned ${it.progress.files_done} files, \u001b[32mok\u001b[0m`);
       if (it.progress.percent_done < 1) tell({ kind: 'job.progress', job_id: it.id, progress: it.progress });
+      else if (it.operation !== 'backup') finish(it, 'succeeded', { exit_code: 0, result: restored(it, it.progress) });
       else {
         const total = it.progress.total_bytes;
         const stats = { files_new: 911, files_changed: 204, files_unmodified: it.progress.total_files, data_added: Math.round(total / 21), total_bytes_processed: total, total_files_processed: it.progress.total_files };
@@ -87,6 +102,12 @@ function move() {
       }
     }
   }
+}
+for (const target of hosts.filter((it) => it.name.startsWith('node-')).slice(0, Number(options.running))) {
+  const it = job(target, 'system', { status: 'running', cause: 'schedule', started_at: iso(Date.now()) });
+  it.progress = step(it, 0);
+  jobs.push(it);
+  target.running_jobs.push(it.id);
 }
 setInterval(move, 400);
 setInterval(() => tell({ kind: 'ping' }), 20_000);
@@ -97,12 +118,6 @@ for (const it of jobs.filter((one) => one.status === 'running' || one.status ===
   logs.get(it.id).push({ seq: 17, ts: iso(Date.now()), stream: 'stdout', payload: 'scan finished in 12.204s: 214551 files, 38.101 GiB' });
 }
 
-class Refusal extends Error {
-  constructor(status, code, title, action) {
-    super(title);
-    Object.assign(this, { status, code, action });
-  }
-}
 const findHost = (word) => {
   const it = hosts.find((found) => found.id === word || found.name === word);
   if (!it) throw new Refusal(404, 'host_not_found', `There is no host ${word}.`, 'List the hosts to see their names.');
@@ -121,7 +136,7 @@ const findGroup = (target, name) => {
 const enrolment = (it) => ({ host_id: it.id, name: it.name, enrolment_token: `hf_enr_${randomBytes(32).toString('base64url')}`, expires_at: iso(Date.now() + 3_600_000) });
 
 const routes = [
-  ['GET', /^\/me$/, () => ({ name: 'mira', role: 'admin' })],
+  ['GET', /^\/me$/, () => ({ name: 'mira', kind: 'user', role: 'admin', totp_enabled: false })],
   ['GET', /^\/hosts$/, () => ({ hosts })],
   ['POST', /^\/hosts$/, (_, body) => {
     if (hosts.some((it) => it.name === body.name)) throw new Refusal(409, 'host_exists', `There is already a host named ${body.name}.`, 'Choose another name, or make a new enrolment command on its page.');
@@ -130,6 +145,7 @@ const routes = [
     tellHost(it);
     return [201, enrolment(it)];
   }],
+  ...moreRoutes({ hosts, jobs, repositories, alerts, findHost, tell, hostile: '<img src=x onerror="window.hacked=1">\u202e' }),
   ['GET', /^\/hosts\/([^/]+)$/, ([name]) => findHost(name)],
   ['DELETE', /^\/hosts\/([^/]+)$/, ([name]) => {
     const it = findHost(name);
@@ -167,8 +183,8 @@ const routes = [
   }],
   ['POST', /^\/hosts\/([^/]+)\/jobs$/, ([name], body) => {
     const it = findHost(name);
-    findGroup(it, body.group);
-    const made = job(it, body.group);
+    if (body.operation === 'backup') findGroup(it, body.group);
+    const made = job(it, body.group ?? '', { operation: body.operation, parameters: body.parameters, repository_id: body.repository });
     jobs.push(made);
     tellJob(made);
     return [202, { job_id: made.id }];
@@ -234,7 +250,17 @@ async function bodyOf(request) {
 async function answerApi(request, url) {
   const path = url.pathname.slice('/api/v1'.length);
   if (path === '/sign-in') {
-    if ((await bodyOf(request)).token !== TOKEN) throw new Refusal(401, 'invalid_token', 'This token is not known here.', 'Check that it was copied whole, or create a new one with `holdfast token create`.');
+    const said = await bodyOf(request);
+    if (said.name === 'tomas' && said.password === 'mock' && said.totp_code !== '123456') throw new Refusal(401, 'totp_required', 'A code of your authenticator is needed.', 'Type the six digits it shows now.');
+    const known = said.token ? said.token === TOKEN : ['mira', 'tomas'].includes(said.name) && said.password === 'mock';
+    if (!known && !said.token) throw new Refusal(401, 'invalid_credentials', 'Name or password is not right.', 'Type both again; after ten wrong tries you have to wait.');
+    if (!known) throw new Refusal(401, 'invalid_token', 'This token is not known here.', 'Check that it was copied whole, or create a new one with `holdfast token create`.');
+    return [200, { name: 'mira', role: 'admin' }, { 'set-cookie': 'holdfast_sign_in=mock; HttpOnly; SameSite=Strict; Path=/' }];
+  }
+  if (path === '/setup' && request.method === 'GET') return [200, { needed: needsSetup }];
+  if (path === '/setup') {
+    if ((await bodyOf(request)).code !== 'MOCK-CODE') throw new Refusal(401, 'setup_code_wrong', 'This code is not the one the server printed.', 'Look at its output once more.');
+    needsSetup = false;
     return [200, { name: 'mira', role: 'admin' }, { 'set-cookie': 'holdfast_sign_in=mock; HttpOnly; SameSite=Strict; Path=/' }];
   }
   if (path === '/sign-out') return [204, undefined, { 'set-cookie': 'holdfast_sign_in=; Max-Age=0; Path=/' }];
@@ -259,6 +285,7 @@ async function answerFile(url, response) {
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://mock');
   try {
+    if (url.pathname === '/mock/lines') return response.end(String(live.clients.size));
     if (url.pathname.startsWith('/mock/')) {
       steerWorld(url.pathname);
       return response.writeHead(204).end();
@@ -266,9 +293,10 @@ const server = createServer(async (request, response) => {
     if (!url.pathname.startsWith('/api/')) return await answerFile(url, response);
     const [status, body, headers = {}] = await answerApi(request, url);
     response.writeHead(status, { 'content-type': 'application/json', ...headers });
-    response.end(body === undefined ? undefined : JSON.stringify(body));
+    response.end(body === undefined || Buffer.isBuffer(body) ? body : JSON.stringify(body));
   } catch (error) {
     const { status = 500, code = 'mock', action = 'Look at the mock.' } = error;
+    if (status === 500) console.error(error);
     response.writeHead(status, { 'content-type': 'application/problem+json' });
     response.end(JSON.stringify({ type: 'about:blank', status, code, title: error.message, action }));
   }

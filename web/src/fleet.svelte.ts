@@ -1,47 +1,65 @@
 // What the live feed knows, as the screens ask for it. Derived once, read by all.
 
-import { untrack } from 'svelte';
-
-import { isEnded, type Host, type Job } from './api/types';
-import { clock } from './clock.svelte';
+import { isEnded, type Alert, type Host, type Job } from './api/types';
 import { newestFirst } from './live/reducer';
 import { live } from './live/live.svelte';
-import { byName } from './order';
-import { judge } from './protection';
-
-// Judging ten thousand hosts every second would be waste; a verdict moves by minutes.
-const STEP_MS = 15_000;
+import { byName, byText } from './order';
+import { standingOf } from './standing';
 
 class Fleet {
-  readonly hosts: Host[] = $derived([...live.hosts.values()].sort((a, b) => byName(a.name, b.name)));
+  private inOrder: Host[] = [];
+  readonly hosts: Host[] = $derived.by(() => (this.inOrder = reorder(this.inOrder, live.hosts)));
   /** Jobs not ended: running ones first, then those that wait. */
   readonly active: Job[] = $derived(
     [...live.jobs.values()].filter((job) => !isEnded(job.status)).sort(runningFirst),
   );
-  private readonly minute = $derived(Math.ceil(clock.now / STEP_MS) * STEP_MS);
-  private readonly known: Job[] = $derived([...live.jobs.values()]);
-  /** Moves only when a job changes its state, not with every step of its bar. */
-  private readonly shape: string = $derived(this.known.map((job) => `${job.id}${job.status}`).join());
-  private readonly settled: Job[] = $derived.by(() => {
-    void this.shape;
-    return untrack(() => [...live.jobs.values()]);
-  });
-  readonly verdict = $derived(judge(this.hosts, this.settled, this.minute));
-  readonly verdicts = $derived(new Map(this.verdict.hosts.map((it) => [it.host.id, it])));
+  readonly standing = $derived(standingOf(this.hosts));
+  /** Alerts not resolved: the gravest first, of one weight the newest. */
+  readonly alerts: Alert[] = $derived([...live.alerts.values()].sort(gravestFirst));
+  private readonly activeByHost = $derived(groupByHost(this.active));
+  private readonly byNames = $derived(new Map(this.hosts.map((host) => [host.name, host])));
 
   byName(name: string): Host | undefined {
-    return this.hosts.find((host) => host.name === name || host.id === name);
+    return this.byNames.get(name) ?? live.hosts.get(name);
   }
 
   activeOf(host: Host): Job[] {
-    return this.active.filter((job) => job.host_id === host.id);
+    return this.activeByHost.get(host.id) ?? [];
   }
+}
+
+/** By name. What was in order stays so, and what is almost in order is sorted in one pass. */
+function reorder(before: readonly Host[], known: ReadonlyMap<string, Host>): Host[] {
+  const left = new Map(known);
+  const hosts: Host[] = [];
+  for (const { id } of before) {
+    const host = left.get(id);
+    if (host && left.delete(id)) hosts.push(host);
+  }
+  hosts.push(...left.values());
+  return hosts.sort((a, b) => byName(a.name, b.name));
+}
+
+function groupByHost(jobs: readonly Job[]): Map<string, Job[]> {
+  const byHost = new Map<string, Job[]>();
+  for (const job of jobs) {
+    const known = byHost.get(job.host_id);
+    if (known) known.push(job);
+    else byHost.set(job.host_id, [job]);
+  }
+  return byHost;
 }
 
 const ORDER = { running: 0, paused: 1, queued: 2 } as Record<string, number>;
 
 function runningFirst(a: Job, b: Job): number {
   return (ORDER[a.status] ?? 9) - (ORDER[b.status] ?? 9) || newestFirst(b, a);
+}
+
+const GRAVE = { critical: 0, warning: 1, info: 2 } as Record<string, number>;
+
+function gravestFirst(a: Alert, b: Alert): number {
+  return (GRAVE[a.severity] ?? 0) - (GRAVE[b.severity] ?? 0) || byText(b.first_seen_at, a.first_seen_at);
 }
 
 export const fleet = new Fleet();

@@ -1,5 +1,7 @@
 // The address bar as state: one small table of routes over the history API.
 
+import { tick } from 'svelte';
+
 import { match, type Route } from './routes';
 
 class Router {
@@ -19,6 +21,8 @@ class Router {
       scrollTo(0, 0);
       // Screen readers hear the new page, and Tab starts at its beginning.
       document.getElementById('content')?.focus({ preventScroll: true });
+      // A form's first field says itself that it wants the focus, once it is there.
+      void tick().then(() => document.querySelector<HTMLElement>('#content [autofocus]')?.focus());
     }
   }
 

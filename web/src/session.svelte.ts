@@ -1,11 +1,11 @@
 // Who is signed in. The token itself is never kept here: the server answers it with a cookie
 // that scripts cannot read.
 
-import { api, ApiError, toApiError, whenSignedOut } from './api/client';
-import type { Me } from './api/types';
+import { api, ApiError, toApiError, whenSignedOut, type Credentials } from './api/client';
+import type { Me, Role } from './api/types';
 import { live } from './live/live.svelte';
 
-type SessionState = 'asking' | 'unreachable' | 'signed_out' | 'signed_in';
+type SessionState = 'asking' | 'unreachable' | 'setup' | 'signed_out' | 'signed_in';
 
 const RETRY_MS = 2000;
 
@@ -18,7 +18,10 @@ class Session {
   ended = $state(false);
 
   async start(): Promise<void> {
-    whenSignedOut(() => this.leave(this.state === 'signed_in'));
+    whenSignedOut(() => {
+      // At the start nobody has left: whether there is anybody yet is asked first.
+      if (this.state !== 'asking' && this.state !== 'setup') this.leave(this.state === 'signed_in');
+    });
     // The link may also be pasted into a tab that shows the page already.
     addEventListener('hashchange', () => void this.signInByLink());
     if (!(await this.signInByLink())) await this.ask();
@@ -28,20 +31,43 @@ class Session {
   private async signInByLink(): Promise<boolean> {
     const token = takeToken();
     if (!token) return false;
-    const error = await this.signIn(token);
+    const error = await this.signIn({ token });
     if (!error) return true;
     this.leave(false);
     this.error = error;
     return true;
   }
 
-  async signIn(token: string): Promise<ApiError | undefined> {
+  async signIn(who: Credentials): Promise<ApiError | undefined> {
+    return this.enterBy(async () => void (await api.signIn(who)));
+  }
+
+  /** Makes the first administrator, who is signed in by that. */
+  async setUp(admin: { code: string; name: string; password: string }): Promise<ApiError | undefined> {
+    return this.enterBy(async () => void (await api.setUp(admin)));
+  }
+
+  private async enterBy(act: () => Promise<void>): Promise<ApiError | undefined> {
     try {
-      this.enter(await api.signIn(token));
+      await act();
+      this.enter(await api.me());
       return undefined;
     } catch (error) {
       return toApiError(error);
     }
+  }
+
+  /** The server decides what is allowed; these only keep the page from offering what would be refused. */
+  get mayOperate(): boolean {
+    return this.me?.role === 'operator' || this.mayAdmin;
+  }
+
+  get mayAdmin(): boolean {
+    return this.me?.role === ('admin' satisfies Role);
+  }
+
+  async refresh(): Promise<void> {
+    this.me = await api.me();
   }
 
   async signOut(): Promise<void> {
@@ -54,10 +80,16 @@ class Session {
     try {
       this.enter(await api.me());
     } catch (error) {
-      if (toApiError(error).status === 401) return;
+      if (toApiError(error).status === 401) return void (await this.askForSetup());
       if (this.state === 'asking') this.state = 'unreachable';
       setTimeout(() => void this.ask(), RETRY_MS);
     }
+  }
+
+  /** On the very first visit there is nobody yet who could sign in. */
+  private async askForSetup(): Promise<void> {
+    const answer = await api.setup().catch(() => undefined);
+    if (this.state === 'asking' || this.state === 'unreachable') this.state = answer?.needed ? 'setup' : 'signed_out';
   }
 
   private enter(me: Me): void {
@@ -66,7 +98,13 @@ class Session {
     this.error = undefined;
     this.state = 'signed_in';
     // A refused dial looks the same for a dead server and a dead sign-in; only asking tells.
-    live.start(() => void api.me().catch(() => undefined));
+    live.start(`${me.kind ?? ''}/${me.name}/${me.role}`, () => void this.askAgain());
+  }
+
+  /** In another tab somebody else may have signed in; then nothing of this one's page may stay. */
+  private async askAgain(): Promise<void> {
+    const me = await api.me().catch(() => undefined);
+    if (me && this.me && (me.name !== this.me.name || me.role !== this.me.role)) location.reload();
   }
 
   private leave(ended: boolean): void {

@@ -44,6 +44,8 @@ enum Chore {
     Chaos(chaos::Options),
     /// Starts a whole fleet on this machine, backs it up for real, and cleans up after itself
     Demo(demo::Options),
+    /// Takes the pictures of every screen into docs/images
+    Screenshots(web::Screenshots),
     /// Lives through the link's promises in seeded worlds
     Sim(sim::Options),
     /// Checks everything: format, lints, tests, the web page, real restic, a real browser
@@ -68,6 +70,7 @@ impl Chore {
             Self::Bench(options) => bench::run(&options),
             Self::Chaos(options) => chaos::run(&options),
             Self::Demo(options) => demo::run(&options),
+            Self::Screenshots(options) => web::screenshots(&options),
             Self::Sim(options) => sim::run(&options),
             Self::Test(options) => test::run(&options),
             Self::Tidy => tidy::run(),

@@ -1,6 +1,6 @@
 //! The dashboard: its checks and its build, with Node's own tools.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -29,6 +29,27 @@ pub(crate) fn browser_test(chromium: &Path) -> Result<()> {
     let mut npm = npm();
     npm.args(["run", "e2e"]).env("HOLDFAST_CHROMIUM", chromium);
     command::run(&mut npm).context("the dashboard fails in the browser")
+}
+
+/// What to take pictures of, and where to put them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Screenshots {
+    /// Only screens with this in their name
+    #[arg(default_value = "")]
+    part: String,
+    /// Where the pictures go
+    #[arg(long, default_value = "docs/images")]
+    out: PathBuf,
+}
+
+/// Every screen, light and dark, on a desktop and on a phone, of an invented fleet.
+pub(crate) fn screenshots(options: &Screenshots) -> Result<()> {
+    build()?;
+    let chromium = tools::chromium::find_or_install()?;
+    let mut node = command::in_root("node");
+    node.arg("web/e2e/screenshots.mjs").arg(&options.out).arg(&options.part);
+    node.env("HOLDFAST_CHROMIUM", chromium);
+    command::run(&mut node).context("the screenshots were not taken")
 }
 
 /// `npm ci` takes seconds and starts from nothing, so it runs only when the lock file says

@@ -1,17 +1,40 @@
 // The REST client: typed answers, and errors that always say what to do.
 
-import { at } from '../paths';
+import { at, type SnapshotPath } from '../paths';
 import { texts } from '../texts';
 import type {
+  AddChannel,
+  Alert,
+  AlertPage,
+  AuditEntry,
+  Channel,
+  Days,
+  Delivery,
+  Difference,
   Enrolment,
+  EntryPage,
+  Evaluation,
+  FoundPage,
   Group,
   Host,
   Job,
   LogPage,
+  MaintenanceKind,
+  MakeSilence,
   Me,
+  Operation,
+  Planned,
+  Preview,
   Repository,
+  RepositoryDetail,
+  Retention,
+  Rule,
+  SignInEntry,
+  Silence,
   Snapshot,
   Status,
+  Token,
+  User,
 } from './types';
 
 /** A request that did not do what it was for. */
@@ -57,7 +80,8 @@ async function send(method: string, path: string, body: unknown): Promise<Respon
 
 async function failure(response: Response, path: string): Promise<ApiError> {
   const problem = await problemOf(response);
-  if (response.status === 401 && path !== at.signIn()) onSignedOut();
+  // What is asked before there is a sign-in, or with a password, may be refused without ending one.
+  if (response.status === 401 && !ASKED_WITH_SECRETS.has(path)) onSignedOut();
   return new ApiError(
     response.status,
     problem.code ?? `http_${response.status}`,
@@ -65,6 +89,8 @@ async function failure(response: Response, path: string): Promise<ApiError> {
     problem.action ?? texts.errors.unexpectedAction,
   );
 }
+
+const ASKED_WITH_SECRETS: ReadonlySet<string> = new Set([at.signIn(), at.setup(), at.password(), at.totp(), at.confirmTotp()]);
 
 async function problemOf(response: Response): Promise<{ code?: string; title?: string; action?: string }> {
   try {
@@ -95,6 +121,39 @@ export interface NewSchedule {
   enabled: boolean;
 }
 
+/** A person's, or a token. */
+export type Credentials = { name: string; password: string; totp_code?: string } | { token: string };
+
+export interface JobOrder {
+  operation: Operation;
+  group?: string;
+  repository?: string;
+  parameters?: object;
+}
+
+export interface NewUser {
+  name: string;
+  role: string;
+  password: string;
+  host_groups?: string[];
+}
+
+export interface NewToken {
+  name: string;
+  role: string;
+  expires_in_seconds?: number;
+  host_groups?: string[];
+}
+
+export interface NewCredentials {
+  password?: string;
+  url?: string;
+  environment?: Record<string, string>;
+}
+
+/** Long listings are told in pages of this size. */
+export const ENTRIES_PAGE = 1000;
+
 export interface JobPage {
   jobs: Job[];
   next?: string | null;
@@ -102,7 +161,7 @@ export interface JobPage {
 
 export const api = {
   me: () => request<Me>('GET', at.me()),
-  signIn: (token: string) => request<Me>('POST', at.signIn(), { token }),
+  signIn: (who: Credentials) => request<Me>('POST', at.signIn(), who),
   signOut: () => request<void>('POST', at.signOut()),
   addHost: (name: string) => request<Enrolment>('POST', at.hosts(), { name }),
   host: (host: string) => request<Host>('GET', at.host(host)),
@@ -125,7 +184,70 @@ export const api = {
   repositories: () => request<{ repositories: Repository[] }>('GET', at.repositories()),
   addRepository: (repository: NewRepository) =>
     request<{ repository_id: string }>('POST', at.repositories(), repository),
+  repository: (id: string) => request<RepositoryDetail>('GET', at.repository(id)),
+  setMaintenance: (id: string, operation: MaintenanceKind, schedule: NewSchedule) =>
+    request<unknown>('PUT', at.maintenance(id, operation), schedule),
+  setCredentials: (id: string, slot: 'repo' | 'admin', secrets: NewCredentials) =>
+    request<void>('PUT', at.credentials(id, slot), secrets),
+  clearCredentials: (id: string, slot: 'repo' | 'admin') => request<void>('DELETE', at.credentials(id, slot)),
+  days: () => request<Days>('GET', at.days(viewerZone())),
+  schedules: () => request<{ schedules: Planned[]; more: boolean }>('GET', at.schedules()),
+  preview: (cron: string, zone: string) => request<Preview>('GET', at.preview(cron, zone)),
+  evaluations: (host: string) => request<{ evaluations: Evaluation[] }>('GET', at.evaluations(host)),
+  editGroup: (host: string, name: string, group: object) => request<Group>('PUT', at.group(host, name), group),
+  retention: (host: string, group: string) => request<Retention | null>('GET', at.retention(host, group)),
+  setRetention: (host: string, group: string, keep: Retention | null) =>
+    request<unknown>('PUT', at.retention(host, group), keep),
+  setObjective: (host: string, group: string, seconds: number | undefined) =>
+    seconds === undefined
+      ? request<unknown>('DELETE', at.objective(host, group))
+      : request<unknown>('PUT', at.objective(host, group), { objective_seconds: seconds }),
+  order: (host: string, order: JobOrder) => request<{ job_id: string }>('POST', at.hostJobs(host), order),
+  entries: (host: string, snapshot: string, where: SnapshotPath, offset = 0) =>
+    request<EntryPage>('GET', at.entries(host, snapshot, { ...where, offset, limit: ENTRIES_PAGE })),
+  search: (host: string, snapshot: string, repository: string, pattern: string) =>
+    request<FoundPage>('GET', at.search(host, snapshot, { repository, pattern, limit: 200 })),
+  diff: (host: string, repository: string, from: string, to: string) =>
+    request<Difference>('GET', at.diff(host, { repository, from, to, limit: 5000 })),
+  alerts: (query: { state?: string; before?: string; limit?: number }) =>
+    request<AlertPage>('GET', at.alerts(query)),
+  alert: (id: string) => request<Alert>('GET', at.alert(id)),
+  acknowledge: (alert: string) => request<Alert>('POST', at.acknowledge(alert)),
+  rules: () => request<{ rules: Rule[] }>('GET', at.rules()),
+  setRule: (rule: string, enabled: boolean, graceSeconds: number) =>
+    request<Rule>('PUT', at.rule(rule), { enabled, grace_seconds: graceSeconds }),
+  silences: () => request<{ silences: Silence[] }>('GET', at.silences()),
+  silence: (silence: MakeSilence) => request<unknown>('POST', at.silences(), silence),
+  endSilence: (id: string) => request<void>('DELETE', at.silence(id)),
+  channels: () => request<{ channels: Channel[] }>('GET', at.channels()),
+  addChannel: (channel: AddChannel) => request<unknown>('POST', at.channels(), channel),
+  removeChannel: (id: string) => request<void>('DELETE', at.channel(id)),
+  testChannel: (id: string) => request<{ delivered: boolean; error?: string | null }>('POST', at.testChannel(id)),
+  deliveries: (id: string) => request<{ deliveries: Delivery[] }>('GET', at.deliveries(id)),
+  setup: () => request<{ needed: boolean }>('GET', at.setup()),
+  setUp: (admin: { code: string; name: string; password: string }) => request<unknown>('POST', at.setup(), admin),
+  changePassword: (old: string, next: string) => request<void>('PUT', at.password(), { old, new: next }),
+  startTotp: () => request<{ secret: string; uri: string }>('POST', at.totp()),
+  confirmTotp: (code: string) => request<unknown>('POST', at.confirmTotp(), { code }),
+  endTotp: (password: string) => request<void>('DELETE', at.totp(), { password }),
+  signIns: (all = false) => request<{ sign_ins: SignInEntry[] }>('GET', at.signIns(all)),
+  endSignIn: (id: string) => request<void>('DELETE', at.endSignIn(id)),
+  users: () => request<{ users: User[] }>('GET', at.users()),
+  addUser: (user: NewUser) => request<unknown>('POST', at.users(), user),
+  editUser: (name: string, changes: Partial<NewUser & { disabled: boolean }>) =>
+    request<unknown>('PATCH', at.user(name), changes),
+  removeUser: (name: string) => request<void>('DELETE', at.user(name)),
+  tokens: () => request<{ tokens: Token[] }>('GET', at.tokens()),
+  addToken: (token: NewToken) => request<{ id: string; token: string }>('POST', at.tokens(), token),
+  removeToken: (id: string) => request<void>('DELETE', at.token(id)),
+  audit: (query: { before?: string | number; actor?: string; action?: string }) =>
+    request<{ entries: AuditEntry[]; next?: string | number | null }>('GET', at.audit({ ...query, limit: 100 })),
+  verifyAudit: () => request<{ ok: boolean; entries: number; first_bad?: number | null }>('GET', at.verifyAudit()),
 };
+
+function viewerZone(): string {
+  return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+}
 
 /** Any thrown thing as an error that can be shown. */
 export function toApiError(error: unknown): ApiError {

@@ -554,6 +554,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/overview/days": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells how the backups of each host went, day by day. */
+        get: operations["show_days"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/repositories": {
         parameters: {
             query?: never;
@@ -566,6 +583,40 @@ export interface paths {
         put?: never;
         /** Adds a repository. restic creates it at the first backup when it does not exist. */
         post: operations["add_repository"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the schedules of the fleet, and when each fires. */
+        get: operations["list_schedules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/schedules/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says how a schedule reads and when it would fire, without setting it. */
+        get: operations["preview_schedule"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1060,6 +1111,27 @@ export interface components {
         Channels: {
             /** @description By name. */
             channels: components["schemas"]["Channel"][];
+        };
+        /** @description The days of all hosts, compact because a fleet may have ten thousand. */
+        Days: {
+            /**
+             * Format: int32
+             * @description How many days there are; the last is today.
+             */
+            days: number;
+            /**
+             * Format: date
+             * @description The first day, in the zone that was asked for.
+             */
+            from: string;
+            /**
+             * @description By the host's id, one letter a day: `g` every backup was good, `w` one was good and another
+             *     was not, or left files out, `f` none was good, `m` one was due and never ran, `c` all were
+             *     cancelled, `.` nothing was due and nothing ran. A host without any letter but `.` is absent.
+             */
+            hosts: {
+                [key: string]: string;
+            };
         };
         /** @description What became of a channel's messages. */
         Deliveries: {
@@ -1647,6 +1719,31 @@ export interface components {
             /** @description The check's ping address, which is its key too. */
             url: string;
         };
+        /** @description One schedule, and when it fires within the hours asked for. */
+        Planned: {
+            /** @description The source group. */
+            group: string;
+            /**
+             * Format: uuid
+             * @description The host.
+             */
+            host_id: string;
+            /** @description Its name. */
+            host_name: string;
+            /** @description The repository its snapshots go to. */
+            repository_name: string;
+            /** @description When it fires; none while it is switched off. */
+            runs: string[];
+            /** @description The schedule. */
+            schedule: components["schemas"]["Schedule"];
+        };
+        /** @description How a schedule reads, and when it would fire. */
+        Preview: {
+            /** @description The cron expression as a sentence. */
+            in_words: string;
+            /** @description The next five times. */
+            next: string[];
+        };
         /**
          * @description What somebody proved to be.
          * @enum {string}
@@ -2001,6 +2098,13 @@ export interface components {
             secret: string;
             /** @description The same for a picture. */
             uri: string;
+        };
+        /** @description What runs when. */
+        Upcoming: {
+            /** @description Whether some times were left out because there are too many. */
+            more: boolean;
+            /** @description Every schedule, by host and source group. */
+            schedules: components["schemas"]["Planned"][];
         };
         /** @description Somebody who signs in with a name. */
         User: {
@@ -3543,6 +3647,39 @@ export interface operations {
             };
         };
     };
+    show_days: {
+        parameters: {
+            query?: {
+                /** @description How many, today included: 1 to 40, as long as due runs are remembered. */
+                days?: number;
+                /** @description IANA name of the zone whose days are meant. */
+                time_zone?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Days"];
+                };
+            };
+            /** @description `invalid_days` or `invalid_time_zone` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_repositories: {
         parameters: {
             query?: never;
@@ -3594,6 +3731,70 @@ export interface operations {
             };
             /** @description `repository_exists` */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_schedules: {
+        parameters: {
+            query?: {
+                /** @description Hours from now, 1 to 192. */
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upcoming"];
+                };
+            };
+            /** @description `invalid_hours` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_schedule: {
+        parameters: {
+            query: {
+                /** @description Five fields: minute, hour, day of month, month, day of week. */
+                cron: string;
+                /** @description IANA name of the zone the expression is read in. */
+                time_zone: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            /** @description `invalid_schedule` */
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };

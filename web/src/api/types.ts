@@ -16,15 +16,96 @@ export type Repository = Schemas['Repository'];
 export type LogLine = Schemas['LogLine'];
 export type LogGap = Schemas['LogGap'];
 export type LogPage = Schemas['LogPage'];
-export type Me = Schemas['Me'];
+export type Me = Schemas['Me'] & { kind?: 'user' | 'token'; totp_enabled?: boolean };
 export type Enrolment = Schemas['EnrolmentToken'];
+export type Group = Schemas['Group'];
+export type Host = Schemas['Host'];
+export type Verdict = Schemas['Verdict'];
+export type Standing = Schemas['Standing'];
+export type Reason = Schemas['VerdictReason'];
+export type Alert = Schemas['Alert'];
+export type AlertPage = Schemas['AlertPage'];
+export type AlertRule = Schemas['AlertRule'];
+export type Rule = Schemas['AlertRuleSetting'];
+export type Severity = Schemas['Severity'];
+export type Silence = Schemas['Silence'];
+export type MakeSilence = Schemas['MakeSilence'];
+export type Channel = Schemas['Channel'];
+export type AddChannel = Schemas['AddChannel'];
+export type Delivery = Schemas['Delivery'];
+export type Evaluation = Schemas['Evaluation'];
 
-export type Group = Schemas['Group'] & {
-  /** Not yet told by the server; until then the newest known job of the group stands in. */
-  last_backup?: LastBackup | null;
-};
+/** How days went: one letter a day by the host's id. */
+export type Days = Schemas['Days'];
+export type Preview = Schemas['Preview'];
+export type Planned = Schemas['Planned'];
 
-export type Host = Omit<Schemas['Host'], 'groups'> & { groups: Group[] };
+/** What a snapshot holds at one place. */
+export interface Entry {
+  name: string;
+  kind: 'file' | 'directory' | 'symlink' | 'other';
+  size_bytes?: number | null;
+  mode: number;
+  uid: number;
+  gid: number;
+  modified_at?: string | null;
+}
+
+export interface EntryPage {
+  entries: Entry[];
+  more: boolean;
+}
+
+export interface FoundPage {
+  entries: (Entry & { path: string })[];
+  more: boolean;
+}
+
+export interface Amount {
+  files: number;
+  directories: number;
+  others: number;
+  size_bytes: number;
+}
+
+export interface Difference {
+  changes: { path: string; kind: 'added' | 'removed' | 'content' | 'metadata' | 'kind' | 'other' }[];
+  omitted: number;
+  changed_files: number;
+  added: Amount;
+  removed: Amount;
+}
+
+/** What a restore wrote, or would write. */
+export interface Restored {
+  target: string;
+  dry_run: boolean;
+  total_files?: number | null;
+  files_restored?: number | null;
+  files_skipped?: number | null;
+  total_bytes?: number | null;
+  bytes_restored?: number | null;
+  error_count: number;
+}
+
+export interface RestoreOrder {
+  snapshot_id: string;
+  paths: string[];
+  target: 'original' | { directory: string };
+  overwrite: 'always' | 'if_changed' | 'if_newer' | 'never';
+  dry_run?: boolean;
+  verify?: boolean;
+}
+
+export interface Retention {
+  last?: number;
+  hourly?: number;
+  daily?: number;
+  weekly?: number;
+  monthly?: number;
+  yearly?: number;
+  [more: string]: unknown;
+}
 
 /** restic's own summary; an old restic leaves fields out. */
 export interface Stats {
@@ -37,13 +118,96 @@ export interface Stats {
   total_duration?: number;
 }
 
-export type Job = Omit<Schemas['Job'], 'stats'> & { stats?: Stats | null };
+export type Operation =
+  | 'backup' | 'init' | 'snapshots' | 'ls' | 'dump' | 'diff' | 'restore' | 'tag' | 'forget' | 'prune' | 'check' | 'stats' | 'unlock';
+
+export type Job = Omit<Schemas['Job'], 'stats' | 'operation'> & {
+  operation: Operation;
+  stats?: Stats | null;
+  repository_id?: string | null;
+  parameters?: unknown;
+  result?: unknown;
+  retry_of?: string | null;
+  pausable?: boolean;
+  cancellable?: boolean;
+};
+
+export interface SizePoint {
+  at: string;
+  total_size_bytes: number;
+  raw?: number | null;
+}
+
+export interface Maintenance {
+  cron: string;
+  time_zone: string;
+  enabled: boolean;
+  last_job?: string | null;
+  last_ok_at?: string | null;
+  next_at?: string | null;
+}
+
+export type MaintenanceKind = 'forget' | 'prune' | 'check';
+
+/** A repository with all that is known about it. */
+export type RepositoryDetail = Repository & {
+  maintenance?: Partial<Record<MaintenanceKind, Maintenance | null>>;
+  sizes?: SizePoint[];
+  lease?: { holder_job: string; operation: string; since: string } | null;
+  has_admin_credentials?: boolean;
+};
+
+export interface SignInEntry {
+  id: string;
+  user: string;
+  created_at: string;
+  last_seen_at: string;
+  address: string;
+  user_agent: string;
+  current: boolean;
+}
+
+export type Role = Schemas['Role'];
+
+export interface User {
+  name: string;
+  role: Role;
+  host_groups: string[];
+  totp_enabled: boolean;
+  disabled: boolean;
+  created_at: string;
+  last_sign_in_at?: string | null;
+}
+
+export interface Token {
+  id: string;
+  name: string;
+  role: Role;
+  host_groups: string[];
+  created_at: string;
+  expires_at?: string | null;
+  last_used_at?: string | null;
+}
+
+export interface AuditEntry {
+  seq: number;
+  at: string;
+  actor: string;
+  actor_kind: string;
+  address: string;
+  action: string;
+  subject: string;
+  before?: unknown;
+  after?: unknown;
+  hash: string;
+}
 
 /** What the live socket says. Every event but `ping` carries a rising `rev`. */
 export type LiveEvent =
-  | { kind: 'snapshot'; rev: number; hosts: Host[]; jobs: Job[] }
+  | { kind: 'snapshot'; rev: number; hosts: Host[]; jobs: Job[]; alerts?: Alert[] }
   | { kind: 'host'; rev: number; host: Host }
   | { kind: 'host.removed'; rev: number; host_id: string }
+  | { kind: 'alert'; rev: number; alert: Alert }
   | { kind: 'job'; rev: number; job: Job }
   | { kind: 'job.progress'; rev: number; job_id: string; progress: Progress }
   | { kind: 'ping' };

@@ -3,7 +3,8 @@
 import type { LiveEvent } from '../api/types';
 import { at } from '../paths';
 import { applyAll, EMPTY, type LiveState } from './reducer';
-import { LiveSocket, type Phase, type Wire } from './socket';
+import { openLine } from './shared';
+import { LiveSocket, type Phase } from './socket';
 
 const FRAME_MS = 60;
 
@@ -14,6 +15,7 @@ class Live {
   hosts = $state.raw(EMPTY.hosts);
   jobs = $state.raw(EMPTY.jobs);
   speeds = $state.raw(EMPTY.speeds);
+  alerts = $state.raw(EMPTY.alerts);
   /** Whether there ever was a snapshot; before that the lists are unknown, not empty. */
   known = $state(false);
 
@@ -21,10 +23,11 @@ class Live {
   private waiting: LiveEvent[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private onRefused: () => void = () => {};
+  private who = '';
 
   private readonly socket = new LiveSocket(
     {
-      open: () => new WebSocket(liveAddress()) as unknown as Wire,
+      open: () => openLine(liveAddress(), this.who),
       random: Math.random,
       after: (milliseconds, run) => {
         const id = setTimeout(run, milliseconds);
@@ -38,7 +41,9 @@ class Live {
     },
   );
 
-  start(onRefused: () => void): void {
+  /** `who` is signed in: nobody else's line is shared. */
+  start(who: string, onRefused: () => void): void {
+    this.who = who;
     this.onRefused = onRefused;
     this.socket.start();
     addEventListener('online', this.hurry);
@@ -86,6 +91,7 @@ class Live {
     this.hosts = state.hosts;
     this.jobs = state.jobs;
     this.speeds = state.speeds;
+    this.alerts = state.alerts;
   }
 }
 

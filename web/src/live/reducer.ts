@@ -1,7 +1,7 @@
 // What the live socket has told so far, and how one more event changes it. Pure: no clock, no
 // socket. A batch is applied at once so that a busy fleet costs one copy per frame, not one per event.
 
-import { isEnded, type Host, type Job, type LiveEvent, type Progress } from '../api/types';
+import { isEnded, type Alert, type Host, type Job, type LiveEvent, type Progress } from '../api/types';
 import { byText } from '../order';
 
 /** One point of a job's speed, by this browser's clock. */
@@ -16,6 +16,8 @@ export interface LiveState {
   hosts: ReadonlyMap<string, Host>;
   jobs: ReadonlyMap<string, Job>;
   speeds: ReadonlyMap<string, readonly Sample[]>;
+  /** Those that are not resolved. */
+  alerts: ReadonlyMap<string, Alert>;
 }
 
 export interface Applied {
@@ -29,7 +31,7 @@ export const ENDED_KEPT = 200;
 /** Speed samples kept per job: ten minutes at the four per second the server sends at most. */
 export const SAMPLES_KEPT = 2400;
 
-export const EMPTY: LiveState = { rev: -1, hosts: new Map(), jobs: new Map(), speeds: new Map() };
+export const EMPTY: LiveState = { rev: -1, hosts: new Map(), jobs: new Map(), speeds: new Map(), alerts: new Map() };
 
 /** The state after one event. */
 export function apply(state: LiveState, event: LiveEvent, at: number): Applied {
@@ -51,6 +53,7 @@ class Draft {
   private hosts?: Map<string, Host>;
   private jobs?: Map<string, Job>;
   private speeds?: Map<string, readonly Sample[]>;
+  private alerts?: Map<string, Alert>;
 
   constructor(private readonly base: LiveState) {
     this.rev = base.rev;
@@ -75,6 +78,9 @@ class Draft {
       case 'host.removed':
         this.writeHosts().delete(event.host_id);
         return true;
+      case 'alert':
+        this.setAlert(event.alert);
+        return true;
       case 'job':
         this.setJob(event.job, at);
         return true;
@@ -90,9 +96,16 @@ class Draft {
     this.rev = event.rev;
     this.hosts = new Map(event.hosts.map((host) => [host.id, host]));
     this.jobs = new Map(event.jobs.map((job) => [job.id, job]));
+    this.alerts = new Map(event.alerts?.map((alert) => [alert.id, alert]));
     const jobs = this.jobs;
     this.speeds = new Map([...this.base.speeds].filter(([id]) => jobs.has(id)));
     return true;
+  }
+
+  private setAlert(alert: Alert): void {
+    this.alerts ??= new Map(this.base.alerts);
+    if (alert.state === 'resolved') this.alerts.delete(alert.id);
+    else this.alerts.set(alert.id, alert);
   }
 
   private setJob(job: Job, at: number): void {
@@ -139,6 +152,7 @@ class Draft {
       hosts: this.hosts ?? this.base.hosts,
       jobs: this.jobs ?? this.base.jobs,
       speeds: this.speeds ?? this.base.speeds,
+      alerts: this.alerts ?? this.base.alerts,
     };
   }
 

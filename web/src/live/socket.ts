@@ -2,6 +2,7 @@
 // outside (socket, timers, chance) is given, so that tests drive it without waiting.
 
 import type { LiveEvent } from '../api/types';
+import { OTHER_PERSON } from './hub';
 
 export type Phase = 'connecting' | 'live' | 'reconnecting' | 'stopped';
 
@@ -22,7 +23,7 @@ export interface Handlers {
   /** An event that could be read. Returns false when it does not follow what is known. */
   event(event: LiveEvent): boolean;
   phase(phase: Phase): void;
-  /** A dial ended before it opened: perhaps the sign-in is no longer valid. */
+  /** A dial ended before it opened, or somebody else signed in: who one is should be asked again. */
   refused(): void;
 }
 
@@ -84,8 +85,8 @@ export class LiveSocket {
     this.arm(DIAL_MS);
     wire.onopen = () => this.arm(SILENCE_MS);
     wire.onmessage = ({ data }) => this.receive(data);
-    wire.onclose = () => {
-      if (!this.heard) this.handlers.refused();
+    wire.onclose = ({ code }) => {
+      if (!this.heard || code === OTHER_PERSON) this.handlers.refused();
       this.lost();
     };
   }

@@ -1,6 +1,6 @@
 // Small hosts and jobs for tests; each test says only what it is about.
 
-import type { Group, Host, Job, Progress } from '../api/types';
+import type { Group, Host, Job, Progress, Reason } from '../api/types';
 
 export const NOW = Date.parse('2026-11-21T12:00:00Z');
 
@@ -17,8 +17,15 @@ export function aGroup(over: Partial<Group> = {}): Group {
     includes: ['/etc'],
     excludes: [],
     schedule: { id: 's1', cron: '30 2 * * *', time_zone: 'UTC', enabled: true, in_words: 'Every day at 02:30' },
+    objective_seconds: 90_000,
+    objective_source: 'schedule',
+    verdict: { standing: 'protected', reasons: [], restorable_at: ago(60) },
     ...over,
   };
+}
+
+export function aReason(code: Reason['code'], over: Partial<Reason> = {}): Reason {
+  return { code, message: 'Something is wrong.', action: 'Do something.', ...over };
 }
 
 export function aHost(name: string, over: Partial<Host> = {}): Host {
@@ -38,6 +45,7 @@ export function aHost(name: string, over: Partial<Host> = {}): Host {
     groups: [aGroup()],
     last_backup: { job_id: `old-${name}`, group: 'system', status: 'succeeded', finished_at: ago(60) },
     running_jobs: [],
+    verdict: { standing: 'protected', reasons: [], restorable_at: ago(60) },
     ...over,
   };
 }

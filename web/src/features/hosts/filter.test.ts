@@ -32,6 +32,10 @@ describe('the order', () => {
     expect(names(sortHosts(hosts, 'last', true))).toEqual(['db-1', 'web-2', 'mac']);
   });
   it('by state begins with trouble', () => expect(names(sortHosts(hosts, 'state', false))).toEqual(['db-1', 'mac', 'web-2']));
+  it('by standing begins with the worst', () => {
+    const bad = aHost('zoo', { verdict: { standing: 'stale', reasons: [] } });
+    expect(names(sortHosts([...hosts, bad], 'standing', false))[0]).toBe('zoo');
+  });
   it('by a column nobody knows is by name', () => expect(names(sortHosts(hosts, 'toString', false))).toEqual(['db-1', 'mac', 'web-2']));
 });
 

@@ -2,7 +2,7 @@
 
 import type { Host } from '../../api/types';
 import { byName, byText } from '../../order';
-import type { Level } from '../../protection';
+import type { Level } from '../../standing';
 
 export type HostFilter = 'all' | 'online' | 'offline' | 'attention' | 'pending';
 
@@ -39,6 +39,7 @@ function searchText(host: Host): string {
   return [host.name, host.hostname, host.os, host.arch, ...groups].join('\n').toLowerCase();
 }
 
+const STANDINGS = ['never', 'stale', 'at_risk', 'paused', 'protected'];
 const STATES = { offline: 0, pending: 1, online: 2 } as const;
 
 /** Sorted by a column; hosts without the value come last in both directions. */
@@ -52,6 +53,7 @@ export function sortHosts(hosts: readonly Host[], key: string, down: boolean): H
   };
   // A map, because the key comes from the address: an object would answer to `toString`.
   const orders = new Map<string, (a: Host, b: Host) => number>([
+    ['standing', (a, b) => turn * (STANDINGS.indexOf(a.verdict.standing) - STANDINGS.indexOf(b.verdict.standing)) || named(a, b)],
     ['state', (a, b) => turn * (STATES[a.state] - STATES[b.state]) || named(a, b)],
     ['last', byTime((host) => host.last_backup?.finished_at)],
     ['next', byTime((host) => host.next_backup_at)],

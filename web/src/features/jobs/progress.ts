@@ -1,13 +1,20 @@
 // What a job under way says in words. Pure.
 
 import type { Job } from '../../api/types';
-import { duration, eta, percent, plural, rate, UNKNOWN, whole } from '../../format';
+import { duration, eta, percent, plain, plural, rate, UNKNOWN, whole } from '../../format';
 import { texts } from '../../texts';
 
 /** The part done; `undefined` while nothing can be said, so that the bar does not lie. */
 export function fraction(job: Job): number | undefined {
   if (job.progress) return job.progress.percent_done;
   return job.status === 'running' ? undefined : 0;
+}
+
+/** What a job works on: its source group, or the kind of work where there is none. */
+export function subjectOf(job: Job): string {
+  const noun = texts.operations[job.operation]?.noun ?? job.operation;
+  if (job.operation === 'backup') return plain(job.group) || noun;
+  return job.group ? `${plain(job.group)}, ${noun.toLowerCase()}` : noun;
 }
 
 /** Why a job does not move, or what it is doing when that has no number yet. */
