@@ -45,7 +45,7 @@ export const setup = {
   codeHelp: 'The server printed it when it started for the first time.',
   name: 'Your name',
   password: 'Password',
-  passwordHelp: 'Twelve characters or more; a few unrelated words are good.',
+  passwordHelp: 'Ten characters or more; a few unrelated words are good.',
   again: 'Password once more',
   differ: 'The two passwords differ.',
   differAction: 'Type the same one twice.',
