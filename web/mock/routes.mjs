@@ -25,7 +25,8 @@ function runs(cron, count) {
   const step = hour === '*' ? HOUR : weekday === '*' ? 24 * HOUR : 7 * 24 * HOUR;
   const first = new Date();
   first.setUTCMinutes(Number(minute) || 0, 0, 0);
-  if (hour !== '*') first.setUTCHours(Number(hour) || 0);
+  // The invented fleet lives in Berlin, in winter.
+  if (hour !== '*') first.setUTCHours((Number(hour) || 0) - 1);
   if (weekday !== '*') first.setUTCDate(first.getUTCDate() + ((Number(weekday) - first.getUTCDay() + 7) % 7));
   const start = first.getTime() > Date.now() ? first.getTime() : first.getTime() + step;
   return Array.from({ length: count }, (_, index) => iso(start + index * step));

@@ -193,7 +193,7 @@ export const texts = {
     searchPlaceholder: 'Name, OS, group or repository',
     searchKey: 'Press / to search',
     states: { label: 'Filter by state', all: 'All', online: 'Online', offline: 'Offline', attention: 'Needs attention', pending: 'Not enrolled' },
-    columns: { host: 'Host', state: 'State', standing: 'Standing', last: 'Last backup', next: 'Next backup', days: 'Last 30 days', activity: 'Now' },
+    columns: { host: 'Host', state: 'State', standing: 'Standing', last: 'Backup', days: 'Last 30 days', activity: 'Now' },
     sortBy: (column: string) => `Sort by ${column}`,
     found: (count: number, total: number) => (count === total ? hosts(total) : `${count} of ${hosts(total)}`),
     noneFound: 'No host matches.',

@@ -158,10 +158,27 @@ impl Live {
     /// # Errors
     /// [`Error::Database`].
     pub async fn days(&self, days: u16, zone: &TimeZone) -> Result<Days, Error> {
-        let from = first_day(Timestamp::now(), zone, days);
+        self.days_of(&Scope::All, days, zone).await
+    }
+
+    /// The same, of the hosts within `scope`.
+    pub(crate) async fn days_of(
+        &self,
+        scope: &Scope,
+        days: u16,
+        zone: &TimeZone,
+    ) -> Result<Days, Error> {
+        let from = first_day(self.store().now(), zone, days);
         let since =
             from.to_zoned(zone.clone()).map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp());
-        Ok(Days::gather(self.store().backup_slices(since).await?, from, days, zone))
+        let mut told = Days::gather(self.store().backup_slices(since).await?, from, days, zone);
+        if !matches!(scope, Scope::All) {
+            let hosts = self.hosts().await?.into_iter();
+            let theirs = hosts.filter(|host| scope.holds(&host.host_group)).map(|host| host.id);
+            let theirs: BTreeSet<HostId> = theirs.collect();
+            told.hosts.retain(|host, _| theirs.contains(host));
+        }
+        Ok(told)
     }
 
     /// The fleet in numbers.
