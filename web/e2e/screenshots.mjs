@@ -17,8 +17,9 @@ const LOOKS = [
   ['phone-dark', { viewport: PHONE, colorScheme: 'dark' }],
 ];
 
+const LIMIT = 60_000;
 const first = (page, selector) => page.locator(selector).first();
-const settled = (page, selector) => until(selector, () => first(page, selector).count());
+const settled = (page, selector) => until(selector, () => first(page, selector).count(), LIMIT);
 
 /** Each opens its screen and waits until there is something to see. */
 const SCREENS = {
@@ -145,45 +146,50 @@ async function take(page, folder, name) {
 
 async function signIn(page, url) {
   await page.goto(`${url}/#token=hf_api_mock`);
-  await until('the live connection', () => page.locator('.state.live').count());
+  await until('the live connection', () => page.locator('.state.live').count(), LIMIT);
+}
+
+const wanted = (stories, part) => Object.entries(stories).filter(([name]) => name.includes(part));
+
+/** All stories of one world in one look, in one tab. */
+async function visit(browser, options, [look, settings], stories, folder) {
+  const mock = await startMock(...options);
+  const { page, context, complaints } = await open(browser, settings);
+  page.setDefaultTimeout(LIMIT);
+  let bytes = 0;
+  try {
+    if (stories.some(([, story]) => story.path || story.signedIn)) await signIn(page, mock.url);
+    for (const [name, story] of stories) {
+      try {
+        await page.goto(mock.url + (story.path ?? '/'));
+        await settled(page, story.wait);
+        if (story.act) await story.act(page);
+        bytes += await take(page, folder, `${name}-${look}`);
+      } catch (error) {
+        throw new Error(`${name}-${look}: ${error.message}`);
+      }
+    }
+  } finally {
+    await context.close();
+    mock.stop();
+  }
+  if (complaints.length > 0) throw new Error(`the browser complained: ${complaints[0]}`);
+  return bytes;
 }
 
 async function run(folder, part) {
   await mkdir(folder, { recursive: true });
   const browser = await launch();
   let bytes = 0;
-  const said = [];
-  const visit = async (look, settings, mock, name, story) => {
-    const { page, context, complaints } = await open(browser, settings);
-    try {
-      if (story.path || story.signedIn) await signIn(page, mock.url);
-      await page.goto(mock.url + (story.path ?? '/'));
-      await settled(page, story.wait);
-      if (story.act) await story.act(page);
-      bytes += await take(page, folder, `${name}-${look}`);
-      said.push(...complaints);
-    } catch (error) {
-      throw new Error(`${name}-${look}: ${error.message}`);
-    } finally {
-      await context.close();
-    }
-  };
-  const wanted = (stories) => Object.entries(stories).filter(([name]) => name.includes(part));
   try {
-    const mock = await startMock();
-    for (const [look, settings] of LOOKS) {
-      for (const [name, story] of wanted(SCREENS)) await visit(look, settings, mock, name, story);
-    }
-    mock.stop();
-    for (const [name, story] of wanted(DOORS)) {
-      const door = await startMock(...story.options);
-      for (const [look, settings] of LOOKS) await visit(look, settings, door, name, story);
-      door.stop();
+    for (const look of LOOKS) {
+      const stories = wanted(SCREENS, part);
+      if (stories.length > 0) bytes += await visit(browser, [], look, stories, folder);
+      for (const [name, story] of wanted(DOORS, part)) bytes += await visit(browser, story.options, look, [[name, story]], folder);
     }
   } finally {
     await browser.close();
   }
-  if (said.length > 0) throw new Error(`the browser complained: ${said[0]}`);
   console.log(`ok: the pictures are in ${folder}, ${Math.round(bytes / 1024)} KiB`);
 }
 

@@ -73,7 +73,7 @@ export function moreRoutes({ hosts, jobs, repositories, alerts, findHost, tell, 
       tell({ kind: 'host', host });
       return found;
     }],
-    ['GET', /^\/hosts\/([^/]+)\/groups\/([^/]+)\/retention$/, () => ({ last: 3, daily: 14, weekly: 8, monthly: 12 })],
+    ['GET', /^\/hosts\/([^/]+)\/groups\/([^/]+)\/retention$/, () => ({ retention: { keep_last: 3, keep_daily: 14, keep_weekly: 8, keep_monthly: 12 } })],
     ['PUT', /^\/hosts\/([^/]+)\/groups\/([^/]+)\/retention$/, (_, body) => body],
     ['GET', /^\/hosts\/([^/]+)\/snapshots\/([^/]+)\/entries$/, ([name], _, query) => {
       if (findHost(name).state !== 'online') throw new Refusal(409, 'host_offline', 'The host is offline, and only it can read its repository.', 'Try again when it is back.');

@@ -119,6 +119,8 @@ export interface NewSchedule {
   cron: string;
   time_zone: string;
   enabled: boolean;
+  /** What this page has no field for is sent back as it was. */
+  [more: string]: unknown;
 }
 
 /** A person's, or a token. */
@@ -184,7 +186,7 @@ export const api = {
   repositories: () => request<{ repositories: Repository[] }>('GET', at.repositories()),
   addRepository: (repository: NewRepository) =>
     request<{ repository_id: string }>('POST', at.repositories(), repository),
-  repository: (id: string) => request<RepositoryDetail>('GET', at.repository(id)),
+  repository: (id: string): Promise<RepositoryDetail> => request<RepositoryDetail>('GET', at.repository(id)).catch((error) => fromList(id, error)),
   setMaintenance: (id: string, operation: MaintenanceKind, schedule: NewSchedule) =>
     request<unknown>('PUT', at.maintenance(id, operation), schedule),
   setCredentials: (id: string, slot: 'repo' | 'admin', secrets: NewCredentials) =>
@@ -195,7 +197,8 @@ export const api = {
   preview: (cron: string, zone: string) => request<Preview>('GET', at.preview(cron, zone)),
   evaluations: (host: string) => request<{ evaluations: Evaluation[] }>('GET', at.evaluations(host)),
   editGroup: (host: string, name: string, group: object) => request<Group>('PUT', at.group(host, name), group),
-  retention: (host: string, group: string) => request<Retention | null>('GET', at.retention(host, group)),
+  retention: async (host: string, group: string) =>
+    (await request<{ retention?: Retention | null }>('GET', at.retention(host, group))).retention ?? null,
   setRetention: (host: string, group: string, keep: Retention | null) =>
     request<unknown>('PUT', at.retention(host, group), keep),
   setObjective: (host: string, group: string, seconds: number | undefined) =>
@@ -244,6 +247,15 @@ export const api = {
     request<{ entries: AuditEntry[]; next?: string | number | null }>('GET', at.audit({ ...query, limit: 100 })),
   verifyAudit: () => request<{ ok: boolean; entries: number; first_bad?: number | null }>('GET', at.verifyAudit()),
 };
+
+/** A server that tells only the list tells less, but not nothing. */
+async function fromList(id: string, error: unknown): Promise<RepositoryDetail> {
+  if (toApiError(error).status !== 404 && toApiError(error).status !== 405) throw error;
+  const { repositories } = await request<{ repositories: Repository[] }>('GET', at.repositories());
+  const found = repositories.find((it) => it.id === id || it.name === id);
+  if (!found) throw error;
+  return found;
+}
 
 function viewerZone(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';

@@ -18,7 +18,7 @@ export type LogGap = Schemas['LogGap'];
 export type LogPage = Schemas['LogPage'];
 export type Me = Schemas['Me'] & { kind?: 'user' | 'token'; totp_enabled?: boolean };
 export type Enrolment = Schemas['EnrolmentToken'];
-export type Group = Schemas['Group'];
+export type Group = Schemas['Group'] & { options?: { source?: unknown } };
 export type Host = Schemas['Host'];
 export type Verdict = Schemas['Verdict'];
 export type Standing = Schemas['Standing'];
@@ -97,13 +97,14 @@ export interface RestoreOrder {
   verify?: boolean;
 }
 
+/** Which snapshots are kept; what this page has no field for is carried along. */
 export interface Retention {
-  last?: number;
-  hourly?: number;
-  daily?: number;
-  weekly?: number;
-  monthly?: number;
-  yearly?: number;
+  keep_last?: number;
+  keep_hourly?: number;
+  keep_daily?: number;
+  keep_weekly?: number;
+  keep_monthly?: number;
+  keep_yearly?: number;
   [more: string]: unknown;
 }
 
