@@ -1,4 +1,4 @@
-//! The dashboard in a real browser, driven by `web/e2e/dashboard.mjs`.
+//! The dashboard in a real browser, driven by `web/e2e/dashboard.mjs` and `fleet.mjs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,22 +27,52 @@ impl Visit {
     /// # Errors
     /// When the page was not built, or Node is missing.
     pub fn start(fleet: &Fleet, name: &str, arguments: &[&str]) -> Result<Self> {
+        let arguments: Vec<&str> =
+            ["--name", name].into_iter().chain(arguments.iter().copied()).collect();
+        Self::run(fleet, "e2e/dashboard.mjs", name, &arguments)
+    }
+
+    /// Opens the dashboard of `fleet`, signs in, and does `steps` (see `web/README.md`) one after
+    /// the other. The screenshots' names begin with `name`.
+    ///
+    /// # Errors
+    /// When the page was not built, or Node is missing.
+    pub fn steps(fleet: &Fleet, name: &str, steps: &[&str]) -> Result<Self> {
+        let arguments: Vec<&str> = [name].into_iter().chain(steps.iter().copied()).collect();
+        Self::run(fleet, "e2e/fleet.mjs", name, &arguments)
+    }
+
+    fn run(fleet: &Fleet, script: &str, name: &str, arguments: &[&str]) -> Result<Self> {
         let web = checkout().join("web");
         for needed in ["dist/index.html", "node_modules"] {
             let needed = web.join(needed);
             ensure!(needed.exists(), "{} is missing; type: cargo xtask web", needed.display());
         }
         let mut node = Command::new("node");
-        node.arg("e2e/dashboard.mjs")
+        node.arg(script)
             .args([fleet.server.url(), fleet.operator.token()])
             .arg(screenshots())
-            .args(["--name", name])
             .args(arguments)
             .current_dir(web)
             // The browser's profile goes there, so the fleet's end sweeps a stray browser away.
             .env("TMPDIR", fleet.folder());
         let log = fleet.folder().join(format!("{name}.log"));
         Ok(Self { process: Process::spawn("the browser", &mut node, &log)?, name: name.to_owned() })
+    }
+
+    /// Waits until the script says a line that begins with `beginning`; the rest of that line.
+    ///
+    /// # Errors
+    /// When it ends without having said so.
+    pub fn await_rest(&mut self, beginning: &str) -> Result<String> {
+        wait::until(&format!("the browser to say {beginning:?}"), VISIT_LIMIT, || {
+            let log = self.process.log();
+            let said = log.lines().find_map(|line| line.strip_prefix(beginning));
+            if said.is_none() {
+                self.process.check_running()?;
+            }
+            Ok(said.map(str::to_owned))
+        })
     }
 
     /// Waits until the script says `text`.

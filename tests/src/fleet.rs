@@ -74,8 +74,22 @@ impl Fleet {
     /// When a program does not do its part.
     pub fn add_host_with(&mut self, name: &str, restic: &Path) -> Result<&mut Agent> {
         let token = self.operator.text(&["host", "add", name], "enrolment_token")?;
+        self.enrol_with(name, &token, restic)
+    }
+
+    /// Enrols an agent for a host that somebody added, with that somebody's `token`, and waits
+    /// until it is online.
+    ///
+    /// # Errors
+    /// When a program does not do its part.
+    pub fn enrol(&mut self, name: &str, token: &str) -> Result<&mut Agent> {
+        let restic = self.restic.clone();
+        self.enrol_with(name, token, &restic)
+    }
+
+    fn enrol_with(&mut self, name: &str, token: &str, restic: &Path) -> Result<&mut Agent> {
         let mut agent = Agent::new(&self.programs.agent, restic, &self.folder, name)?;
-        agent.enrol(self.server.url(), &token)?;
+        agent.enrol(self.server.url(), token)?;
         agent.start()?;
         self.operator
             .await_host(name, "online", ONLINE_LIMIT)

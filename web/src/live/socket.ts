@@ -27,6 +27,8 @@ export interface Handlers {
   refused(): void;
 }
 
+/** What the server closes with when the sign-in has ended. */
+export const SIGNED_OUT = 4401;
 export const DELAY_MIN_MS = 500;
 export const DELAY_MAX_MS = 10_000;
 /** The server pings every 20 s; this long without a word means nobody is there. */
@@ -86,7 +88,7 @@ export class LiveSocket {
     wire.onopen = () => this.arm(SILENCE_MS);
     wire.onmessage = ({ data }) => this.receive(data);
     wire.onclose = ({ code }) => {
-      if (!this.heard || code === OTHER_PERSON) this.handlers.refused();
+      if (!this.heard || code === OTHER_PERSON || code === SIGNED_OUT) this.handlers.refused();
       this.lost();
     };
   }
