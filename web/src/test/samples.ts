@@ -35,6 +35,8 @@ export function aHost(name: string, over: Partial<Host> = {}): Host {
     state: 'online',
     agent_version: '0.1.0',
     hostname: name,
+    host_group: '',
+    labels: {},
     os: 'linux',
     arch: 'amd64',
     time_zone: 'UTC',
