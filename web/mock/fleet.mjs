@@ -76,6 +76,8 @@ export function host(name, over = {}) {
     reconnects: 3,
     queue_depth: 0,
     clock_offset_ms: 12,
+    host_group: /^(web|db|mail|git)-/.test(name) ? 'dmz' : /^(nas|laptop|kiosk)/.test(name) ? 'office' : '',
+    labels: name.startsWith('web-') ? { rack: 'b7', role: 'frontend' } : {},
     verdict: { standing: 'protected', reasons: [] },
     ...over,
   };

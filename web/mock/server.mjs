@@ -136,7 +136,7 @@ const findGroup = (target, name) => {
 const enrolment = (it) => ({ host_id: it.id, name: it.name, enrolment_token: `hf_enr_${randomBytes(32).toString('base64url')}`, expires_at: iso(Date.now() + 3_600_000) });
 
 const routes = [
-  ['GET', /^\/me$/, () => ({ name: 'mira', kind: 'user', role: 'admin', totp_enabled: false })],
+  ['GET', /^\/me$/, () => ({ name: 'mira', kind: 'user', role: 'admin', host_groups: ['*'], totp_enabled: false })],
   ['GET', /^\/hosts$/, () => ({ hosts })],
   ['POST', /^\/hosts$/, (_, body) => {
     if (hosts.some((it) => it.name === body.name)) throw new Refusal(409, 'host_exists', `There is already a host named ${body.name}.`, 'Choose another name, or make a new enrolment command on its page.');
@@ -147,6 +147,11 @@ const routes = [
   }],
   ...moreRoutes({ hosts, jobs, repositories, alerts, findHost, tell, hostile: '<img src=x onerror="window.hacked=1">\u202e' }),
   ['GET', /^\/hosts\/([^/]+)$/, ([name]) => findHost(name)],
+  ['PATCH', /^\/hosts\/([^/]+)$/, ([name], body) => {
+    const it = Object.assign(findHost(name), body);
+    tellHost(it);
+    return it;
+  }],
   ['DELETE', /^\/hosts\/([^/]+)$/, ([name]) => {
     const it = findHost(name);
     hosts.splice(hosts.indexOf(it), 1);

@@ -18,7 +18,7 @@ export type SnapshotPath = { repository: string; path: string };
 /** Screens. */
 export const to = {
   overview: () => '/',
-  hosts: (query: { q?: string; state?: string } = {}) => withQuery('/hosts', query),
+  hosts: (query: { q?: string; state?: string; group?: string } = {}) => withQuery('/hosts', query),
   hostAdd: () => '/add-host',
   host: (name: string) => `/hosts/${segment(name)}`,
   groupAdd: (host: string) => `/hosts/${segment(host)}/groups/add`,

@@ -167,6 +167,8 @@ export const api = {
   signOut: () => request<void>('POST', at.signOut()),
   addHost: (name: string) => request<Enrolment>('POST', at.hosts(), { name }),
   host: (host: string) => request<Host>('GET', at.host(host)),
+  changeHost: (host: string, change: { host_group?: string; labels?: Record<string, string> }) =>
+    request<Host>('PATCH', at.host(host), change),
   removeHost: (host: string) => request<void>('DELETE', at.host(host)),
   enrolAgain: (host: string) => request<Enrolment>('POST', at.enrolment(host)),
   addGroup: (host: string, group: NewGroup) => request<Group>('POST', at.groups(host), group),

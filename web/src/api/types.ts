@@ -16,7 +16,7 @@ export type Repository = Schemas['Repository'];
 export type LogLine = Schemas['LogLine'];
 export type LogGap = Schemas['LogGap'];
 export type LogPage = Schemas['LogPage'];
-export type Me = Schemas['Me'] & { kind?: 'user' | 'token'; totp_enabled?: boolean };
+export type Me = Schemas['Me'];
 export type Enrolment = Schemas['EnrolmentToken'];
 export type Group = Schemas['Group'] & { options?: { source?: unknown } };
 export type Host = Schemas['Host'];
@@ -158,37 +158,10 @@ export type RepositoryDetail = Repository & {
   has_admin_credentials?: boolean;
 };
 
-export interface SignInEntry {
-  id: string;
-  user: string;
-  created_at: string;
-  last_seen_at: string;
-  address: string;
-  user_agent: string;
-  current: boolean;
-}
-
+export type SignInEntry = Schemas['SignedIn'];
 export type Role = Schemas['Role'];
-
-export interface User {
-  name: string;
-  role: Role;
-  host_groups: string[];
-  totp_enabled: boolean;
-  disabled: boolean;
-  created_at: string;
-  last_sign_in_at?: string | null;
-}
-
-export interface Token {
-  id: string;
-  name: string;
-  role: Role;
-  host_groups: string[];
-  created_at: string;
-  expires_at?: string | null;
-  last_used_at?: string | null;
-}
+export type User = Schemas['User'];
+export type Token = Schemas['ApiToken'];
 
 export interface AuditEntry {
   seq: number;

@@ -19,6 +19,10 @@ describe('the search', () => {
     expect(names(filterHosts(hosts, ' vault ', 'all', well))).toEqual(['web-2', 'db-1', 'mac']);
     expect(filterHosts(hosts, 'linux nothing', 'all', well)).toEqual([]);
   });
+  it('finds labels and host groups', () => {
+    const shop = aHost('shop', { host_group: 'dmz', labels: { rack: 'b7' } });
+    expect(names(filterHosts([...hosts, shop], 'rack=b7 dmz', 'all', well))).toEqual(['shop']);
+  });
   it('and the state both count', () => expect(names(filterHosts(hosts, 'linux', 'online', well))).toEqual(['web-2']));
   it('for attention asks the verdict', () => {
     expect(inState(hosts[0] as Host, 'attention', 'warn')).toBe(true);

@@ -36,7 +36,8 @@ export function filterHosts(
 
 function searchText(host: Host): string {
   const groups = host.groups.flatMap((group) => [group.name, group.repository_name]);
-  return [host.name, host.hostname, host.os, host.arch, ...groups].join('\n').toLowerCase();
+  const labels = Object.entries(host.labels ?? {}).map(([name, value]) => `${name}=${value}`);
+  return [host.name, host.hostname, host.host_group, host.os, host.arch, ...labels, ...groups].join('\n').toLowerCase();
 }
 
 const STANDINGS = ['never', 'stale', 'at_risk', 'paused', 'protected'];
