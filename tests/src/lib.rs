@@ -9,6 +9,7 @@
 //! - [`process`]: a child that never outlives us
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
 //! - [`slow_restic`]: a restic that leaves time for something to happen in mid-backup
+//! - [`peer`]: an agent or a server of another system
 //! - [`browser`]: the dashboard in a real browser
 //! - [`data`]: files to back up, from a seed
 //! - [`wait`]: waiting for a condition, with a limit
@@ -17,6 +18,7 @@ pub mod browser;
 pub mod data;
 pub mod fleet;
 pub mod operator;
+pub mod peer;
 pub mod process;
 pub mod programs;
 pub mod restic;

@@ -117,7 +117,8 @@ pub use dial::{PlaintextRule, ProxyRule};
 pub use dice::Dice;
 pub use events::{Events, EventsEnded};
 pub use server::{
-    Admission, ExchangeError, Exchanges, Gate, Mailbox, OpenGate, ServeConfig, accept,
+    Admission, Delivery, Detached, ExchangeError, Exchanges, Gate, Mailbox, OpenGate, ServeConfig,
+    accept,
 };
 pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};

@@ -1,5 +1,6 @@
 //! The server's end of links: one call per connection, and a mailbox per live session.
 
+mod detached;
 mod exchanges;
 mod open_gate;
 
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub use detached::{Delivery, Detached};
 pub use exchanges::{EXCHANGE_SIZE_MAX, ExchangeError, Exchanges};
 use holdfast_protocol::{
     Payload, SessionId,

@@ -6,6 +6,7 @@
 //!        ├─ /api/v1/…   documented routes, one module per noun
 //!        ├─ /api/v1/{live, agent/connect}, /connect   WebSockets
 //!        ├─ /api/v1/agent/exchange   the link where no WebSocket passes
+//!        ├─ /ws/agent, /v1/agents/connect, /api/v1/agents/…   agents of other systems
 //!        ├─ /healthz, /metrics
 //!        └─ everything else: the dashboard
 //! ```
@@ -17,6 +18,7 @@ mod channels;
 mod enrol;
 mod evaluations;
 mod extract;
+pub(crate) mod foreign;
 mod group_options;
 mod groups;
 mod health;
@@ -56,6 +58,7 @@ use crate::{
         Access, Identity, Reach, Role,
         guard::{Guard, Table, guard},
     },
+    dialect::Dialects,
     embed,
     hub::Hub,
     live::Live,
@@ -84,6 +87,8 @@ pub struct AppState {
     pub store: Store,
     /// The links to all agents.
     pub hub: Hub,
+    /// The connections of agents of other systems.
+    pub dialects: Dialects,
     /// The fleet as it is right now.
     pub live: Live,
     /// Sends what people try out.
@@ -104,6 +109,7 @@ pub fn router(state: AppState) -> Router {
         .route(DOCUMENT_PATH, get(async move || json(text)))
         .route(LIVE_PATH, any(live::open))
         .merge(agent_link::router())
+        .merge(foreign::router())
         .route("/healthz", get(health::healthz))
         .route(METRICS_PATH, get(health::prometheus))
         .method_not_allowed_fallback(async || embed::wrong_method())
@@ -121,6 +127,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(channels::router())
         .merge(enrol::router())
         .merge(evaluations::router())
+        .merge(foreign::documented())
         .merge(groups::router())
         .merge(hosts::router())
         .merge(jobs::router())
@@ -150,6 +157,7 @@ fn table(document: &OpenApi, identity: &Identity) -> Table {
     for path in [CONNECT_PATH, agent_link::CONNECT_PATH_SHORT] {
         table.insert(Method::GET, path, Access::Agent, Reach::Host);
     }
+    foreign::admit(&mut table);
     table.insert(Method::POST, EXCHANGE_PATH, Access::Agent, Reach::Host);
     table.insert(Method::GET, LIVE_PATH, VIEWER, Reach::Narrowed);
     table

@@ -9,7 +9,9 @@
 //! Nothing is lost when a host is not connected: commands wait in its outbox, and configuration is
 //! sent at the start of every session.
 
+pub(crate) mod desk;
 mod entrance;
+mod foreign;
 mod gate;
 mod reconcile;
 mod registry;
@@ -20,7 +22,9 @@ use holdfast_link::{
     Accepted, CloseReason, Ended, ExchangeError, Exchanges, ServeConfig, Unsequenced,
     transport::{TransportKind, held::Held},
 };
-use holdfast_protocol::{HostId, JobId, Message, RepositoryId, message::config::Slot};
+use holdfast_protocol::{
+    HostId, JobId, Message, RepositoryId, dialect::Ability, message::config::Slot,
+};
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -294,6 +298,7 @@ impl Hub {
     /// # Errors
     /// As [`Store::create_backup`].
     pub async fn run_backup(&self, actor: &str, host: HostId, group: &str) -> Result<JobId, Error> {
+        self.require(host, Ability::Backup).await?;
         let job = self.store().create_backup(actor, host, group).await?;
         self.inner.registry.wake(host);
         Ok(job)
@@ -304,6 +309,7 @@ impl Hub {
     /// # Errors
     /// As [`Store::cancel_job`].
     pub async fn cancel(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        self.require_of_job(job, Ability::Cancel).await?;
         if let Cancelled::Asked { host } = self.store().cancel_job(actor, job).await? {
             self.inner.registry.wake(host);
         }
@@ -315,6 +321,7 @@ impl Hub {
     /// # Errors
     /// As [`Store::pause_job`].
     pub async fn pause(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        self.require_of_job(job, Ability::Pause).await?;
         let host = self.store().pause_job(actor, job).await?;
         self.inner.registry.wake(host);
         Ok(())
@@ -325,6 +332,7 @@ impl Hub {
     /// # Errors
     /// As [`Store::resume_job`].
     pub async fn resume(&self, actor: &str, job: JobId) -> Result<(), Error> {
+        self.require_of_job(job, Ability::Resume).await?;
         let host = self.store().resume_job(actor, job).await?;
         self.inner.registry.wake(host);
         Ok(())

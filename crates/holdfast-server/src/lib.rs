@@ -4,6 +4,7 @@
 //! server ── listens, and owns the order of starting and stopping
 //!   ├─ api ── people and scripts: routes, roles, problems, the live socket
 //!   │    ├─ hub ── agents: every live link, what must reach it, what it says about itself
+//!   │    ├─ dialect ── agents of other systems, which the hub cannot tell from its own
 //!   │    └─ live ── the fleet in memory, fed by the bus; snapshots and updates for browsers
 //!   ├─ alarm ── who must know: alerts that are opened once and resolved by themselves
 //!   ├─ watch ── what was due and never came: silence becomes a fact on the server's own clock
@@ -20,6 +21,7 @@ pub mod auth;
 mod bus;
 pub mod clock;
 mod config;
+pub mod dialect;
 mod embed;
 pub mod hub;
 pub mod live;

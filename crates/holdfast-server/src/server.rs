@@ -23,6 +23,7 @@ use crate::{
     api::{self, AppState},
     auth::Identity,
     config::ServerConfig,
+    dialect::{Dialects, Dialler},
     hub::Hub,
     live::Live,
     metrics,
@@ -132,15 +133,25 @@ pub async fn run(
     let setup_code = setup_code.map_err(|source| ServerError::Load { source })?;
     let wire = Wire::new(Guard::new(config.notify_allow));
     let helpers = Background::spawn(store.clone(), &live, &hub, wire.clone());
-    let (hub_handle, stopping) = (hub.clone(), stop.clone());
-    let state =
-        AppState { store: store.clone(), hub: hub_handle, live, wire, identity, stop: stopping };
+    let dialects = Dialects::new(hub.clone());
+    let dialler = Dialler::new(dialects.clone());
+    helpers.tasks.spawn(dialler.run(stop.clone()));
+    let state = AppState {
+        store: store.clone(),
+        hub: hub.clone(),
+        dialects: dialects.clone(),
+        live,
+        wire,
+        identity,
+        stop: stop.clone(),
+    };
     let front = accept::Front::spawn(listener, api::router(state));
     on_ready(Ready { address, setup_code });
     stop.cancelled().await;
 
     tracing::info!("stopping");
-    within(LINKS_DRAIN_MAX, "links", hub.drain()).await;
+    let links = async { tokio::join!(hub.drain(), dialects.drain()) };
+    within(LINKS_DRAIN_MAX, "links", async { _ = links.await }).await;
     within(REQUESTS_DRAIN_MAX, "requests", front.finish()).await;
     helpers.finish().await;
     store.close().await;

@@ -16,6 +16,7 @@ mod apply;
 mod audit;
 mod channel;
 mod delivery;
+mod dialect;
 mod enrolment;
 mod error;
 mod evaluation;
@@ -57,6 +58,7 @@ use crate::{bus::Bus, clock::Clock, secret::Sealer};
 
 pub use alert::AlertFilter;
 pub use channel::NewChannel;
+pub use dialect::{ForeignHost, NewForeignHost};
 pub use enrolment::{Enrolled, Enrolment, NewHost};
 pub use error::{Error, OpenError};
 pub use evaluation::EvaluationFilter;
@@ -73,6 +75,7 @@ pub use token::{ApiToken, NewApiToken, NewToken};
 pub use user::{NewUser, UserChange};
 
 pub(crate) use delivery::Due;
+pub(crate) use dialect::DialledHost;
 pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};

@@ -5,6 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use holdfast_protocol::message::config::Secret;
+use rand::{Rng, distr::Alphanumeric};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -38,6 +39,21 @@ impl TokenKind {
     pub fn mint(self) -> Secret {
         let bits: [u8; 32] = rand::random();
         Secret::new(format!("{}{}", self.prefix(), URL_SAFE_NO_PAD.encode(bits)))
+    }
+}
+
+/// What a Backupy agent's key begins with.
+const BACKUPY_PREFIX: &str = "bkpy_live_";
+/// How many letters and digits follow: 190 random bits.
+const BACKUPY_LENGTH: usize = 32;
+
+impl TokenKind {
+    /// A new agent token in the shape that Backupy's agents expect of their key.
+    #[must_use]
+    pub fn mint_backupy() -> Secret {
+        let mut dice = rand::rng();
+        let letters = std::iter::repeat_with(|| char::from(dice.sample(Alphanumeric)));
+        Secret::new(BACKUPY_PREFIX.chars().chain(letters.take(BACKUPY_LENGTH)).collect::<String>())
     }
 }
 
@@ -81,6 +97,14 @@ mod tests {
         assert!(first.expose().starts_with("hf_api_"));
         assert_eq!(first.expose().len(), "hf_api_".len() + 43);
         assert_ne!(first.expose(), TokenKind::Api.mint().expose());
+    }
+
+    #[test]
+    fn a_backupy_key_has_the_shape_its_agents_expect() {
+        let key = TokenKind::mint_backupy();
+        let (_, tail) = key.expose().split_at("bkpy_live_".len());
+        assert_eq!(tail.len(), 32);
+        assert!(tail.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{tail}");
     }
 
     #[test]

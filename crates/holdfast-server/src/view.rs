@@ -54,6 +54,12 @@ pub struct HostView {
     pub labels: BTreeMap<String, String>,
     /// Whether its agent is connected.
     pub state: HostState,
+    /// The other system's words that its agent speaks; absent for Holdfast's own agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<&'static str>,
+    /// What can be asked of it: `backup`, `cancel`, `pause`, `restore`, … What is not in the list
+    /// is refused.
+    pub capabilities: Vec<&'static str>,
     /// How well it is protected: as its worst source group.
     pub verdict: Verdict,
     /// When the agent was last heard.

@@ -227,7 +227,7 @@ pub(crate) enum Role {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Host {
     /// Add a host and print the command that enrols it.
-    Add(HostName),
+    Add(HostAdd),
     /// Make a new enrolment token for a host. Its agent stays valid until the token is used.
     Renew(HostName),
     /// Show everything known about a host.
@@ -242,6 +242,48 @@ pub(crate) struct HostName {
     /// The host's name.
     #[arg(value_name = "HOST")]
     pub(crate) host: String,
+}
+
+/// `holdfast host add`.
+#[derive(Debug, Args)]
+pub(crate) struct HostAdd {
+    /// The host's name.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// The words its agent speaks, when it is an agent of another system.
+    #[arg(long, value_enum, value_name = "DIALECT")]
+    pub(crate) dialect: Option<Dialect>,
+    /// Where the server dials the agent, such as ws://host:8080/ws. Only with `--dialect local`.
+    #[arg(long, value_name = "URL", requires = "dialect")]
+    pub(crate) address: Option<Url>,
+    /// A file with what the server shows at that address; `-` reads standard input.
+    #[arg(long, value_name = "FILE", requires = "address")]
+    pub(crate) address_token_file: Option<PathBuf>,
+}
+
+/// The words of another system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// Backupy: protobuf over /v1/agents/connect.
+    Backupy,
+    /// The plain request/response envelope over /connect.
+    Envelope,
+    /// An agent that listens at /ws; the server dials it.
+    Local,
+    /// NerdBackup: JSON over /ws/agent.
+    Nerdbackup,
+}
+
+impl Dialect {
+    /// The word for it in the API.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Backupy => "backupy",
+            Self::Envelope => "envelope",
+            Self::Local => "local",
+            Self::Nerdbackup => "nerdbackup",
+        }
+    }
 }
 
 /// `holdfast repo …`.

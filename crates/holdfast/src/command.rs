@@ -5,6 +5,7 @@
 
 mod alerts;
 mod channels;
+mod foreign;
 mod group;
 mod hosts;
 mod jobs;

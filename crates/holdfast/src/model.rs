@@ -13,6 +13,7 @@ pub(crate) struct Host {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) state: String,
+    pub(crate) dialect: Option<String>,
     pub(crate) last_seen_at: Option<Timestamp>,
     pub(crate) connected_since: Option<Timestamp>,
     pub(crate) agent_version: Option<String>,

@@ -11,7 +11,7 @@ pub mod wire;
 
 use prost::Message as _;
 
-pub use config::{agent_config, update_of};
+pub use config::{agent_config, is_database, update_of};
 pub use report::{DataKey, Upload, command, heartbeat, register, register_ack, report};
 pub use said::{hear_agent, hear_server};
 

@@ -121,7 +121,9 @@ impl Ability {
         }
     }
 
-    fn of_operation(operation: Operation) -> Self {
+    /// The ability that an operation on command needs.
+    #[must_use]
+    pub fn of_operation(operation: Operation) -> Self {
         match operation {
             Operation::Backup => Self::Backup,
             Operation::Restore => Self::Restore,
@@ -134,15 +136,16 @@ impl Ability {
 impl Dialect {
     /// What an agent of this dialect can do.
     ///
-    /// Only what works with the agents as they are: Backupy's wire has a word for cancelling, but
-    /// its agent only logs it, and a button that does nothing is worse than none. NerdBackup's
+    /// Only what works with the agents as they are, with one exception: Backupy's wire has a word
+    /// for cancelling that its own agent merely logs, while others obey it. Who asks for it sees
+    /// that it was asked, and the job ends as it truly ended. NerdBackup's
     /// agent takes a schedule along, but follows it only if the link happened to be down when it
     /// came; it restores too, but from whichever repository comes first.
     #[must_use]
     pub fn abilities(self) -> &'static [Ability] {
         use Ability as A;
         match self {
-            Self::Backupy => &[A::Backup, A::Progress, A::Result, A::Logs, A::Configure],
+            Self::Backupy => &[A::Backup, A::Cancel, A::Progress, A::Result, A::Logs, A::Configure],
             Self::Envelope => &Ability::ALL,
             Self::Fleet => &[
                 A::Backup,

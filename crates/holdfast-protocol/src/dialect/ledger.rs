@@ -15,6 +15,7 @@ pub struct Ledger {
     host: HostId,
     jobs: BTreeMap<JobId, OpenJob>,
     groups: BTreeMap<String, RepositoryId>,
+    spelled: Option<(JobId, String)>,
 }
 
 /// How many jobs a peer may have open on one host by its own orders.
@@ -52,7 +53,7 @@ impl Ledger {
     /// The ledger of `host`, with no job open. Ids made up here are the host's own.
     #[must_use]
     pub fn new(host: HostId) -> Self {
-        Self { host, jobs: BTreeMap::new(), groups: BTreeMap::new() }
+        Self { host, jobs: BTreeMap::new(), groups: BTreeMap::new(), spelled: None }
     }
 
     /// Notes that `group` is backed up to `repository`.
@@ -75,8 +76,29 @@ impl Ledger {
         repositories.all(|other| other == first).then_some(*first)
     }
 
+    /// The one source group of the host; `None` when it has none or several.
+    #[must_use]
+    pub fn sole_group(&self) -> Option<String> {
+        let mut groups = self.groups.keys();
+        let first = groups.next()?;
+        groups.next().is_none().then(|| first.clone())
+    }
+
+    /// Notes how the peer spells the id of a job that is open, or will be opened next.
+    pub fn spell(&mut self, id: JobId, name: &str) {
+        let open = self.jobs.get_mut(&id);
+        match open {
+            _ if name.parse() == Ok(id) => {}
+            Some(job) => name.clone_into(&mut job.name),
+            None => self.spelled = Some((id, name.to_owned())),
+        }
+    }
+
     /// Notes a job that begins, or replaces what was known of it.
-    pub fn open(&mut self, id: JobId, job: OpenJob) {
+    pub fn open(&mut self, id: JobId, mut job: OpenJob) {
+        if let Some((_, name)) = self.spelled.take_if(|(spelled, _)| *spelled == id) {
+            job.name = name;
+        }
         self.jobs.insert(id, job);
     }
 
@@ -190,6 +212,13 @@ impl Ledger {
         Some(job.lines)
     }
 
+    /// Log lines of the job are already known up to this number.
+    pub fn resume_lines(&mut self, id: JobId, last: u64) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.lines = job.lines.max(last);
+        }
+    }
+
     /// An id that the host and `parts` decide.
     fn derive(&self, parts: &[&str]) -> Uuid {
         Uuid::new_v5(&self.host.as_uuid(), parts.join("\u{0}").as_bytes())
@@ -269,6 +298,21 @@ mod tests {
         assert_ne!(ledger.unasked_job("home", at(0)), ledger.unasked_job("etc", at(0)));
         let other = Ledger::new(HostId::from_uuid(Uuid::from_u128(2)));
         assert_ne!(ledger.unasked_job("home", at(0)), other.unasked_job("home", at(0)));
+    }
+
+    #[test]
+    fn a_name_that_comes_before_its_job_is_kept_for_it() {
+        let mut ledger = ledger();
+        let id = ledger.job_named("run 7");
+        ledger.spell(id, "run 7");
+        ledger.open(job(9), OpenJob::default());
+        ledger.open(id, OpenJob::of_group("home"));
+        assert_eq!(
+            (ledger.name_of(id), ledger.name_of(job(9))),
+            ("run 7".into(), job(9).to_string())
+        );
+        ledger.spell(job(9), &job(9).to_string());
+        assert_eq!(ledger.job(job(9)).unwrap().name, "", "our own spelling is no name");
     }
 
     #[test]

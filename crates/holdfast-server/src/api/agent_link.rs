@@ -3,15 +3,15 @@
 use axum::{
     Extension, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, FromRequestParts, Request, State, ws::WebSocketUpgrade},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, post},
 };
 use holdfast_link::{ExchangeError, NotAnUpgrade, Upgrade, server::EXCHANGE_SIZE_MAX};
-use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH};
+use holdfast_protocol::{CONNECT_PATH, EXCHANGE_PATH, dialect::Dialect};
 
-use super::{AppState, problem::Problem};
+use super::{AppState, foreign, problem::Problem};
 use crate::auth::guard::AgentOf;
 
 /// A short form of [`CONNECT_PATH`], for agents of other systems.
@@ -21,7 +21,7 @@ pub(super) fn router() -> Router<AppState> {
     let large = DefaultBodyLimit::max(EXCHANGE_SIZE_MAX);
     Router::new()
         .route(CONNECT_PATH, any(connect))
-        .route(CONNECT_PATH_SHORT, any(connect))
+        .route(CONNECT_PATH_SHORT, any(connect_either))
         .route(EXCHANGE_PATH, post(exchange).layer(large))
 }
 
@@ -44,6 +44,27 @@ async fn connect(
             );
             ([(header::UPGRADE, "websocket")], problem).into_response()
         }
+    }
+}
+
+/// Opens the link, or the connection of a client of the plain envelope: which one, is decided by
+/// whose token it is.
+async fn connect_either(
+    State(state): State<AppState>,
+    Extension(agent): Extension<AgentOf>,
+    request: Request,
+) -> Response {
+    let (mut head, _) = request.into_parts();
+    match state.store.dialect_of(agent.0).await {
+        Ok(Some(_)) => {
+            let upgrade = WebSocketUpgrade::from_request_parts(&mut head, &state).await;
+            foreign::connect(Dialect::Envelope, State(state), Extension(agent), upgrade).await
+        }
+        Ok(None) => {
+            let upgrade = Upgrade::from_request_parts(&mut head, &state).await;
+            connect(State(state), Extension(agent), upgrade).await
+        }
+        Err(error) => Problem::from(error).into_response(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Source groups and their schedules.
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdfast_protocol::{HostId, message::parameters::Retention};
+use holdfast_protocol::{HostId, dialect::Dialect, message::parameters::Retention};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -138,7 +138,10 @@ async fn add(
     let host = state.store.find_host(&host).await?;
     validate::name("source group", &group.name)?;
     let options = group_options::options(&group.options)?;
-    group_options::sources(&group.includes, &options)?;
+    match state.store.dialect_of(host).await? {
+        Some(Dialect::Backupy) => validate::databases(&group.includes)?,
+        _ => group_options::sources(&group.includes, &options)?,
+    }
     group.retention.as_ref().map_or(Ok(()), group_options::retention)?;
     validate::excludes(&group.excludes)?;
     group.objective_seconds.map_or(Ok(()), validate::objective)?;

@@ -134,6 +134,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::AlertResolved
         | Error::ChannelExists { .. }
         | Error::ConfigTooLarge
+        | Error::HostCannot(_)
         | Error::JobEnded { .. }
         | Error::LastAdmin
         | Error::UserExists { .. }

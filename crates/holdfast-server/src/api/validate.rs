@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use holdfast_protocol::message::config::{Secret, is_backend_variable};
+use holdfast_protocol::{
+    dialect::backupy,
+    message::config::{Secret, is_backend_variable},
+};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -134,6 +137,19 @@ pub(super) fn includes(includes: &[String]) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Checks the one database of a source group, on a host whose agent backs databases up.
+pub(super) fn databases(includes: &[String]) -> Result<(), Problem> {
+    includes.iter().try_for_each(|address| text("invalid_includes", address))?;
+    if matches!(includes, [address] if backupy::is_database(address)) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "invalid_includes",
+        "This host's agent backs up databases, one for each source group.",
+        "Give its address, such as postgresql://USER@HOST:5432/DATABASE?secret=NAME.",
+    ))
 }
 
 /// Checks the exclude patterns of a source group.

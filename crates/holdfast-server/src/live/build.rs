@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{HostId, JobId, message::job::Status};
+use holdfast_protocol::{HostId, JobId, dialect::Dialect, message::job::Status};
 use jiff::Timestamp;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     evidence::{Evidence, Plans, host_facts},
 };
 use crate::{
+    api::foreign,
     auth::Scope,
     metrics,
     store::{Error, GroupRow, HostRow, LatestBackup, ScheduleRow},
@@ -112,6 +113,8 @@ impl Parts<'_> {
         let latest = self.latest.remove(&row.id).unwrap_or_default();
         HostView {
             state: host_state(&row, presence),
+            dialect: row.dialect.map(Dialect::as_str),
+            capabilities: foreign::words(row.dialect),
             verdict: judge_host(facts.enrolled, judged),
             last_seen_at: facts.last_seen_at,
             connected_since: presence.map(|presence| presence.since),

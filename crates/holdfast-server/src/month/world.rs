@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{Incarnation, RepositoryId, message::config::Secret};
+use holdfast_protocol::{
+    Incarnation, RepositoryId,
+    message::{config::Secret, schedule::Timing},
+};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -258,5 +261,6 @@ fn plan(number: usize) -> NewSchedule {
         29 => "0 */6 * * *".to_owned(),
         _ => format!("{minute} {hour} * * *"),
     };
-    NewSchedule { cron, time_zone: zones[number % 4].to_owned(), enabled: true }
+    let timing = Timing::default();
+    NewSchedule { cron, time_zone: zones[number % 4].to_owned(), enabled: true, timing }
 }

@@ -132,7 +132,7 @@ impl Store {
     }
 }
 
-async fn mint(
+pub(super) async fn mint(
     connection: &mut SqliteConnection,
     host: HostId,
     now: Timestamp,
@@ -215,7 +215,7 @@ async fn settle(
     Ok((name, touched))
 }
 
-async fn replace_token(
+pub(super) async fn replace_token(
     connection: &mut SqliteConnection,
     host: HostId,
     agent_token: &Secret,
@@ -240,12 +240,14 @@ async fn write_identity(
     enrolment: &Enrolment,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    // The epoch rises so that a session of the agent before this one can write nothing more.
+    // The epoch rises so that a session of the agent before this one can write nothing more. Who
+    // enrols speaks our words, whatever the agent before it spoke.
     sqlx::query(
         "UPDATE hosts SET
              boot = CASE WHEN incarnation = $2 THEN boot ELSE 0 END,
              received = CASE WHEN incarnation = $2 THEN received ELSE 0 END,
              incarnation = $2, instance = NULL, enrolled_at = $3, epoch = epoch + 1,
+             dialect = '', address = '',
              hostname = $4, os = $5, arch = $6, agent_version = $7
          WHERE id = $1",
     )

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, path::PathBuf};
 
+use holdfast_protocol::dialect::{Ability, Unsayable};
 use jiff::Timestamp;
 
 use super::host::ConfigTooLarge;
@@ -158,6 +159,9 @@ pub enum Error {
     /// The host's groups and schedules are more than one message to its agent can hold.
     #[error("with this change the host's source groups are too large to be sent to its agent")]
     ConfigTooLarge,
+    /// The host's agent speaks words that cannot say it.
+    #[error(transparent)]
+    HostCannot(Unsayable),
     /// The page cursor was not one of ours.
     #[error("the page cursor is not valid")]
     InvalidCursor,
@@ -205,6 +209,7 @@ impl Error {
             Self::EnrolmentTokenUsed => "enrolment_token_used",
             Self::EnrolmentTokenExpired { .. } => "enrolment_token_expired",
             Self::ConfigTooLarge => "config_too_large",
+            Self::HostCannot(refusal) => host_cannot(refusal.ability),
             Self::InvalidCursor => "invalid_cursor",
         }
     }
@@ -252,8 +257,31 @@ impl Error {
             Self::ConfigTooLarge => {
                 "Use fewer or shorter paths and patterns (a pattern can stand for many paths); all of a host's together may be 3.5 MiB."
             }
+            Self::HostCannot(_) => Unsayable::ACTION,
             Self::InvalidCursor => "Start again from the first page.",
         }
+    }
+}
+
+/// The code that says which of its abilities an agent lacks.
+fn host_cannot(ability: Ability) -> &'static str {
+    match ability {
+        Ability::Backup => "host_cannot_backup",
+        Ability::Cancel => "host_cannot_cancel",
+        Ability::Pause => "host_cannot_pause",
+        Ability::Resume => "host_cannot_resume",
+        Ability::Progress => "host_cannot_progress",
+        Ability::Result => "host_cannot_result",
+        Ability::Logs => "host_cannot_logs",
+        Ability::Snapshots => "host_cannot_snapshots",
+        Ability::RepositoryStats => "host_cannot_repository_stats",
+        Ability::Configure => "host_cannot_configure",
+        Ability::Schedule => "host_cannot_schedule",
+        Ability::Restore => "host_cannot_restore",
+        Ability::Look => "host_cannot_look",
+        Ability::Maintain => "host_cannot_maintain",
+        Ability::Browse => "host_cannot_browse",
+        Ability::Acknowledge => "host_cannot_acknowledge",
     }
 }
 

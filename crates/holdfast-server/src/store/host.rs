@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{FRAME_SIZE_MAX, HostId, Incarnation, JobId, Payload};
+use holdfast_protocol::{FRAME_SIZE_MAX, HostId, Incarnation, JobId, Payload, dialect::Dialect};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
@@ -47,6 +47,8 @@ pub struct HostRow {
     pub host_group: String,
     /// What people noted about it.
     pub labels: BTreeMap<String, String>,
+    /// How its agent speaks; `None` for Holdfast's own words.
+    pub dialect: Option<Dialect>,
 }
 
 /// What is to be changed about a host; what is `None` stays.
@@ -60,7 +62,7 @@ pub struct HostChange {
 
 const SELECT: &str = "SELECT id, name, created_at, incarnation, last_seen_at, config_version,
     config_applied, hostname, os, arch, agent_version, restic_version, time_zone, sessions,
-    host_group, labels FROM hosts WHERE removed_at IS NULL";
+    host_group, labels, dialect FROM hosts WHERE removed_at IS NULL";
 
 impl Store {
     /// The id of the host whose id or name is `text`.
@@ -279,6 +281,7 @@ fn read(row: &SqliteRow) -> Result<HostRow, sqlx::Error> {
         sessions: row.count("sessions")?,
         host_group: row.text("host_group")?,
         labels: row.json("labels")?,
+        dialect: Dialect::from_word(&row.text("dialect")?),
     })
 }
 

@@ -18,7 +18,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     (6, "instances", include_str!("../../migrations/0006_instances.sql")),
     (7, "identity", include_str!("../../migrations/0007_identity.sql")),
     (8, "repositories", include_str!("../../migrations/0008_repositories.sql")),
-    (8, "growth", include_str!("../../migrations/0008_growth.sql")),
+    (9, "growth", include_str!("../../migrations/0009_growth.sql")),
+    (10, "dialects", include_str!("../../migrations/0010_dialects.sql")),
 ];
 
 /// Brings the database up to date.

@@ -9,6 +9,7 @@ use holdfast_server::{
     alert::{guard::Guard, wire::Wire},
     api::{self, AppState},
     auth::Identity,
+    dialect::Dialects,
     hub::Hub,
     live::Live,
     store::Store,
@@ -58,9 +59,11 @@ impl Server {
         tokio::spawn(live.clone().run(stop.clone()));
         let inside = ["127.0.0.1".parse().unwrap()];
         let wire = Wire::new(Guard::new(inside.into()));
+        let dialects = Dialects::new(hub.clone());
         let identity = Identity::new(Vec::new(), false);
         let (signing_in, stopping) = (identity.clone(), stop.clone());
-        let state = AppState { store: store.clone(), hub, live, wire, identity, stop: stopping };
+        let state =
+            AppState { store: store.clone(), hub, dialects, live, wire, identity, stop: stopping };
         let token = async |role: &str| {
             if !with_tokens {
                 return String::new();

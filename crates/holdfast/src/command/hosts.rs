@@ -3,7 +3,7 @@
 use serde_json::json;
 use url::Url;
 
-use super::Operator;
+use super::{Operator, foreign};
 use crate::{
     cli,
     failure::Failure,
@@ -17,7 +17,10 @@ const AGENT_DATA: &str = "/var/lib/holdfast-agent";
 /// `holdfast host …`.
 pub(super) async fn run(operator: &Operator, command: &cli::Host) -> Result<(), Failure> {
     match command {
-        cli::Host::Add(host) => add(operator, &host.host).await,
+        cli::Host::Add(host) => match host.dialect {
+            Some(dialect) => foreign::add(operator, host, dialect).await,
+            None => add(operator, &host.host).await,
+        },
         cli::Host::Remove(host) => remove(operator, &host.host).await,
         cli::Host::Renew(host) => renew(operator, &host.host).await,
         cli::Host::Show(host) => show(operator, &host.host).await,
@@ -141,6 +144,7 @@ fn facts(host: &Host, look: &Look) -> String {
         .add("Host", host.name.as_str())
         .add("Id", host.id.as_str())
         .toned("State", &host.state, tone_of(&host.state))
+        .maybe("Speaks", host.dialect.clone())
         .toned("Protection", &protection(&host.verdict, look), tone_of(&host.verdict.standing))
         .maybe("Connected since", host.connected_since.map(|time| look.when(time)))
         .maybe("Last seen", host.last_seen_at.map(|time| look.when(time)))

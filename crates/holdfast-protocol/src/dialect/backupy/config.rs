@@ -99,6 +99,12 @@ pub fn update_of(config: &AgentConfig, ledger: &Ledger, host_name: &str) -> Upda
     }
 }
 
+/// Whether `text` is a database's address, as the first include of a group for such a host.
+#[must_use]
+pub fn is_database(text: &str) -> bool {
+    parse(text).is_some()
+}
+
 fn parse(address: &str) -> Option<(DbType, ConnectionConfig)> {
     let (scheme, rest) = address.split_once("://")?;
     let (_, database) = DATABASES.into_iter().find(|(name, _)| *name == scheme)?;

@@ -130,6 +130,8 @@ pub(super) fn host(index: usize, now: &str) -> HostView {
         labels: BTreeMap::new(),
         id: HostId::from_uuid(Uuid::from_u128(index as u128)),
         name: format!("web-{index}"),
+        dialect: None,
+        capabilities: Vec::new(),
         state: HostState::Online,
         verdict,
         last_seen_at: Some(now),

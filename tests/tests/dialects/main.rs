@@ -1,0 +1,6 @@
+//! Agents and servers of other systems, played by peers that know nothing of our code, over real
+//! sockets.
+
+mod hostile;
+mod joined;
+mod nerdbackup;
