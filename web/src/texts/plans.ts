@@ -35,6 +35,6 @@ export const schedules = {
   pick: 'Press an hour to see its runs.',
   due: 'What was due',
   dueNone: 'Nothing has been due yet.',
-  outcomes: { pending: 'Being watched', fired: 'Ran', caught_up: 'Made up later', skipped: 'Skipped', refused: 'Refused', missed: 'Missed' } as Record<string, string>,
+  outcomes: { pending: 'Being watched', fired: 'Ran', caught_up: 'Made up later', skipped: 'Skipped', blocked: 'Blocked by the one before', refused: 'Refused', missed: 'Missed' } as Record<string, string>,
   preview: 'Next five times',
 };
