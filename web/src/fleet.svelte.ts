@@ -28,16 +28,22 @@ class Fleet {
   }
 }
 
-/** By name. What was in order stays so, and what is almost in order is sorted in one pass. */
+/** By name. Sorted anew only when a host came or has another name: most news is of neither kind. */
 function reorder(before: readonly Host[], known: ReadonlyMap<string, Host>): Host[] {
-  const left = new Map(known);
   const hosts: Host[] = [];
-  for (const { id } of before) {
-    const host = left.get(id);
-    if (host && left.delete(id)) hosts.push(host);
+  let sorted = true;
+  for (const { id, name } of before) {
+    const host = known.get(id);
+    if (!host) continue;
+    sorted &&= host.name === name;
+    hosts.push(host);
   }
-  hosts.push(...left.values());
-  return hosts.sort((a, b) => byName(a.name, b.name));
+  if (hosts.length < known.size) {
+    const there = new Set(before.map((host) => host.id));
+    for (const host of known.values()) if (!there.has(host.id)) hosts.push(host);
+    sorted = false;
+  }
+  return sorted ? hosts : hosts.sort((a, b) => byName(a.name, b.name));
 }
 
 function groupByHost(jobs: readonly Job[]): Map<string, Job[]> {

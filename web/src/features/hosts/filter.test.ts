@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { Host } from '../../api/types';
 import { aGroup, aHost, ago } from '../../test/samples';
-import { filterHosts, inState, isFilter, sortHosts } from './filter';
+import { countStates, filterHosts, inState, isFilter, sortHosts } from './filter';
 
 const last = (minutes: number) => ({ job_id: 'x', group: 'system', status: 'succeeded', finished_at: ago(minutes) }) as const;
 const hosts = [
@@ -28,6 +28,10 @@ describe('the search', () => {
     expect(inState(hosts[0] as Host, 'attention', 'warn')).toBe(true);
     expect(inState(hosts[0] as Host, 'attention', 'note')).toBe(false);
   });
+});
+
+it('counts every state in one pass', () => {
+  expect(countStates(hosts, () => 'warn')).toEqual({ all: 3, online: 1, offline: 1, attention: 3, pending: 1 });
 });
 
 describe('the order', () => {

@@ -18,6 +18,16 @@ export function inState(host: Host, state: HostFilter, level: Level): boolean {
   return state === 'attention' ? level === 'bad' || level === 'warn' : host.state === state;
 }
 
+/** How many hosts belong to each state, in one pass. */
+export function countStates(hosts: readonly Host[], level: (host: Host) => Level): Record<HostFilter, number> {
+  const counts: Record<HostFilter, number> = { all: hosts.length, online: 0, offline: 0, attention: 0, pending: 0 };
+  for (const host of hosts) {
+    counts[host.state] += 1;
+    if (inState(host, 'attention', level(host))) counts.attention += 1;
+  }
+  return counts;
+}
+
 /** The hosts in which every word of the search is found. */
 export function filterHosts(
   hosts: readonly Host[],
@@ -27,7 +37,7 @@ export function filterHosts(
 ): Host[] {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   return hosts.filter((host) => {
-    if (!inState(host, state, level(host))) return false;
+    if (state !== 'all' && !inState(host, state, level(host))) return false;
     if (words.length === 0) return true;
     const text = searchText(host);
     return words.every((word) => text.includes(word));
