@@ -9,7 +9,11 @@ use holdfast_link::{
 };
 use holdfast_protocol::{
     Payload,
-    message::{config::Secret, job::Heartbeat, link::Facts},
+    message::{
+        config::Secret,
+        job::{Heartbeat, Operation},
+        link::Facts,
+    },
 };
 use jiff::Timestamp;
 use tokio::{sync::watch, time::timeout};
@@ -226,7 +230,8 @@ impl Host for Machine {
     }
 
     fn capabilities(&self) -> Vec<String> {
-        ["backup", "pause", "schedule"].map(str::to_owned).to_vec()
+        let orders = Operation::ALL.into_iter().filter(|operation| operation.is_job());
+        orders.map(Operation::as_str).chain(["pause", "schedule"]).map(str::to_owned).collect()
     }
 
     fn heartbeat(&self) -> Payload {

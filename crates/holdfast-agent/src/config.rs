@@ -7,8 +7,10 @@
 //!   state.redb      0600; everything the agent must not forget
 //!   key             0600; opens the secrets in state.redb
 //!   status.json     what the running agent last said about itself
+//!   policy.toml     what this host lets its server do; written by its administrator, never by us
 //!   lock            held by the one process that works here
 //!   cache/          restic's cache
+//!   restore/        0700; where restored files go when nobody says otherwise
 //!   run/JOB/        0700; a running job's scratch files
 //! ```
 
@@ -128,6 +130,12 @@ impl Directory {
     #[must_use]
     pub fn existing(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Makes this process the one that works here, until the lock is dropped.

@@ -10,13 +10,15 @@
 //! The journal leads and the runner follows: commands and slots only change the journal, and the
 //! runner compares it with what runs. So a wish that comes while the runner is busy is never lost.
 
-mod backup;
 mod listing;
 mod log;
+mod perform;
 mod queue;
 mod recovery;
 mod report;
 mod runner;
+mod task;
+mod words;
 
 use std::sync::Arc;
 
@@ -24,12 +26,16 @@ use holdfast_engine::{Access, Restic};
 use holdfast_link::{Client, StoreError};
 use holdfast_protocol::{
     JobId, RepositoryId,
-    message::job::{Finished, JobError, Status},
+    message::{
+        command::Run,
+        job::{Finished, JobError, Status},
+    },
 };
 use jiff::Timestamp;
 
-use crate::{config::Directory, state::State};
+use crate::{config::Directory, policy::Policy, state::State};
 pub use listing::run_listings;
+pub(crate) use perform::parameters_of;
 pub use queue::Limits;
 pub use recovery::recover;
 pub use runner::Runner;
@@ -61,6 +67,24 @@ impl Context {
             cache_dir: self.directory.cache_dir(),
             scratch_dir: self.directory.run_dir().join(scratch),
         })
+    }
+
+    /// As [`Context::access`] for the job of `run`, if the host's policy allows the repository.
+    ///
+    /// # Errors
+    /// `repository_unknown` and `refused_by_policy`.
+    fn access_by_policy(&self, policy: &Policy, run: &Run) -> Result<Access, JobError> {
+        let access = self.access(run.repository_id, &run.job_id.to_string()).ok_or_else(|| {
+            job_error(
+                "repository_unknown",
+                "The host's configuration does not contain the repository of this job.",
+                "Check which repository the source group uses, then run it again.",
+            )
+        })?;
+        let settings = Arc::clone(&self.state.settings().borrow());
+        let name = settings.repository(run.repository_id).map(|it| it.name.as_str());
+        policy.check_repository(name.unwrap_or_default(), access.url.expose())?;
+        Ok(access)
     }
 
     /// What restic records as the host of a snapshot.

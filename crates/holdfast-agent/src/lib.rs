@@ -30,6 +30,7 @@ pub mod enrol;
 pub mod error;
 pub mod facts;
 pub mod job;
+pub mod policy;
 pub mod schedule;
 mod seal;
 pub mod state;

@@ -29,7 +29,8 @@ use std::{
 use holdfast_engine::Child;
 use holdfast_link::{Positions, Record, Store, StoreError, Unsequenced};
 use holdfast_protocol::{
-    Incarnation, JobId, Message, Payload, ScheduleId, Seq, message::job::Finished,
+    Incarnation, JobId, Message, Payload, ScheduleId, Seq,
+    message::job::{Finished, Operation},
 };
 use jiff::Timestamp;
 use redb::WriteTransaction;
@@ -264,7 +265,7 @@ impl State {
     /// Ends a job: its result and the end of its journal entry are one change. `false` when it had
     /// ended before; then this result is dropped.
     ///
-    /// A result with a snapshot also makes a list of the repository due.
+    /// A result that changes which snapshots there are also makes a list of the repository due.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -272,7 +273,7 @@ impl State {
         let first = self
             .write("storing a job's result", move |txn| {
                 let Some(entry) = journal::end(txn, finished.job_id)? else { return Ok(false) };
-                if finished.snapshot_id.is_some() {
+                if finished.snapshot_id.is_some() || changes_list(entry.run.operation) {
                     listings::note(txn, entry.run.repository_id)?;
                 }
                 outbox::append(txn, &Message::JobFinished(finished))?;
@@ -414,6 +415,12 @@ impl Store for State {
     async fn receive(&self, message: Unsequenced) -> Result<(), StoreError> {
         self.take_setting(&message.kind, &message.payload).await
     }
+}
+
+/// Whether a job of this operation may have changed which snapshots there are, however it ended; or
+/// was for the list itself.
+fn changes_list(operation: Operation) -> bool {
+    matches!(operation, Operation::Forget | Operation::Snapshots | Operation::Tag)
 }
 
 /// A fresh incarnation.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, backup};
+use super::{Context, task};
 use crate::{config::create_private_dir, state::Due};
 
 /// How long listing one repository may take before it is given up.
@@ -72,7 +72,7 @@ async fn list(context: &Context, due: Due) -> Result<(), StoreError> {
     };
     let listed_at = Timestamp::now();
     let snapshots = ask(context, &access).await;
-    backup::remove(&access.scratch_dir);
+    task::remove(&access.scratch_dir);
     match snapshots {
         Ok(snapshots) => {
             let parts = reports(repository, listed_at, &snapshots);

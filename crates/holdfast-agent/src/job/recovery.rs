@@ -7,7 +7,7 @@ use holdfast_link::StoreError;
 use holdfast_protocol::{RepositoryId, message::job::Status};
 use tokio::time::{Instant, sleep};
 
-use super::{Context, backup, job_error, without_result};
+use super::{Context, job_error, task, without_result};
 use crate::{
     config::create_private_dir,
     state::{Entry, Stage},
@@ -77,8 +77,8 @@ async fn await_burial(child: Child) {
 async fn tell_interrupted(context: &Context, entry: &Entry) -> Result<(), StoreError> {
     let error = job_error(
         "agent_stopped",
-        "The agent stopped while this job ran; whether a snapshot was made is not known.",
-        "Run it again: what was uploaded already is reused.",
+        "The agent stopped while this job ran; what it had done until then is not known.",
+        "Start it again: what a backup has uploaded already is reused.",
     );
     tracing::warn!(job_id = %entry.job_id(), "a job of an earlier life is interrupted");
     let finished = without_result(entry.job_id(), Status::Interrupted, error);
@@ -99,13 +99,13 @@ async fn unlock(context: &Context, repository: RepositoryId) {
         }
         Err(_) => tracing::warn!("stale locks were not removed: restic took too long"),
     }
-    backup::remove(&access.scratch_dir);
+    task::remove(&access.scratch_dir);
 }
 
 fn clear_scratch(run_dir: &Path) {
     let Ok(leftovers) = fs::read_dir(run_dir) else { return };
     for leftover in leftovers.flatten() {
-        backup::remove(&leftover.path());
+        task::remove(&leftover.path());
     }
 }
 

@@ -45,11 +45,30 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The job.
+    pub(super) fn entry(&self) -> &'a Entry {
+        self.entry
+    }
+
+    /// The first line of the job's log.
+    pub(super) fn begin(&mut self, line: &str) {
+        self.capture(Source::Event, line.to_owned());
+    }
+
+    /// The last line of the job's log.
+    pub(super) fn conclude(&mut self, line: &str) {
+        self.capture(Source::Event, line.to_owned());
+        self.send_log();
+    }
+
     /// Passes events on until there are no more.
     ///
     /// # Errors
     /// When the disk refused a record.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<(), StoreError> {
+    pub(super) async fn run(
+        &mut self,
+        mut events: mpsc::Receiver<Event>,
+    ) -> Result<(), StoreError> {
         loop {
             let due = self.due();
             tokio::select! {
@@ -62,7 +81,6 @@ impl<'a> Report<'a> {
             }
         }
         // Progress that was not sent is not worth sending: the result says more.
-        self.send_log();
         Ok(())
     }
 

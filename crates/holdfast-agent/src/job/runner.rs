@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, backup, job_error, queue, queue::Limits, without_result};
+use super::{Context, job_error, queue, queue::Limits, task, without_result};
 use crate::{
     error::chain,
     state::{Entry, Wanted},
@@ -132,7 +132,7 @@ impl Runner {
         let repository = entry.run.repository_id;
         let running = Running { control: control.clone(), repository, steered: Wanted::Run };
         self.running.insert(job, running);
-        let task = backup::run(self.context.clone(), entry, control, self.stopping.clone());
+        let task = task::run(self.context.clone(), entry, control, self.stopping.clone());
         let handle = self.tasks.spawn(task);
         self.jobs_of_tasks.insert(handle.id(), job);
     }

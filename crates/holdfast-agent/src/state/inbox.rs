@@ -4,10 +4,12 @@ use holdfast_link::Record;
 use holdfast_protocol::{
     DecodeError, JobId, Message,
     message::command::{Outcome, Run, Verb},
-    message::job::{Finished, JobError, Operation, Status},
+    message::job::{Finished, JobError, Status},
 };
 use jiff::Timestamp;
 use redb::WriteTransaction;
+
+use crate::job::parameters_of;
 
 use super::{
     journal::{self, Entry, Known, Stage, Wanted},
@@ -46,7 +48,10 @@ fn apply_one(txn: &WriteTransaction, record: Record) -> Result<(), redb::Error> 
         Ok(Message::CommandResume(resume)) => hold(txn, resume.job_id, Verb::Resume, Wanted::Run),
         // Words of ours in the server's mouth, or of a newer server: nothing to do, not an error.
         Ok(_) | Err(DecodeError::UnknownKind { .. }) => ignore(txn, &record.kind),
-        Err(error @ DecodeError::Malformed { .. }) => keep_aside(txn, record, &error),
+        Err(error @ DecodeError::Malformed { .. }) => {
+            refuse_unread(txn, &record)?;
+            keep_aside(txn, record, &error)
+        }
     }
 }
 
@@ -56,9 +61,8 @@ fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
     if journal::known(txn, job)? != Known::No {
         return answer(txn, job, Verb::Run, Ok(()));
     }
-    // To run a backup instead of what was asked for would be worse than to run nothing.
-    if run.operation != Operation::Backup {
-        return answer(txn, job, Verb::Run, Err(unsupported(run.operation)));
+    if let Err(error) = parameters_of(&run) {
+        return answer(txn, job, Verb::Run, Err(error));
     }
     if outbox::depth(txn)? >= OUTBOX_MAX {
         return answer(txn, job, Verb::Run, Err(outbox_full()));
@@ -68,6 +72,23 @@ fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
     }
     journal::receive(txn, run, None)?;
     answer(txn, job, Verb::Run, Ok(()))
+}
+
+/// Answers an order that this agent cannot read, so that nobody waits for it. Half of a wish to
+/// delete or to overwrite must not be guessed at.
+fn refuse_unread(txn: &WriteTransaction, record: &Record) -> Result<(), redb::Error> {
+    #[derive(serde::Deserialize)]
+    struct Order {
+        job_id: JobId,
+    }
+    if record.kind != "command.run" {
+        return Ok(());
+    }
+    let Ok(order) = record.payload.parse::<Order>() else { return Ok(()) };
+    if journal::known(txn, order.job_id)? != Known::No {
+        return Ok(());
+    }
+    answer(txn, order.job_id, Verb::Run, Err(not_understood()))
 }
 
 /// Ends a waiting job at once; a running one is ended by the runner, which reads the wish.
@@ -155,9 +176,12 @@ fn job_ended() -> JobError {
     error("job_ended", "The job has ended already.", "")
 }
 
-fn unsupported(operation: Operation) -> JobError {
-    let message = format!("The agent cannot run `{}` jobs.", operation.as_str());
-    error("operation_unsupported", &message, "Update the agent of this host.")
+fn not_understood() -> JobError {
+    error(
+        "command_not_understood",
+        "The agent does not understand all of what was asked, so it does none of it.",
+        "Update the agent of this host, or ask for less.",
+    )
 }
 
 fn queue_full() -> JobError {

@@ -319,7 +319,7 @@ async fn wishes_about_unknown_and_ended_jobs_are_refused_with_a_code() {
 #[tokio::test]
 async fn an_operation_that_the_agent_cannot_run_is_refused_and_never_a_backup_instead() {
     let bench = Bench::new();
-    let run = Run { operation: Operation::Prune, ..command(job(1)) };
+    let run = Run { operation: Operation::Ls, ..command(job(1)) };
     bench.apply(vec![record(1, &Message::CommandRun(run))]).await;
     let outcome = bench.last_outcome().await;
     assert!(!outcome.accepted);

@@ -39,7 +39,7 @@ pub struct Run {
     pub excludes: Vec<String>,
     /// How to do it. Absent where the operation has nothing to choose: a plain backup of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Parameters>,
+    pub parameters: Option<Box<Parameters>>,
     /// How much of the network the job may take.
     #[serde(default, skip_serializing_if = "Bandwidth::is_unlimited")]
     pub bandwidth: Bandwidth,

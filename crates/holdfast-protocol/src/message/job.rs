@@ -100,6 +100,13 @@ impl Operation {
         matches!(self, Self::Backup | Self::Snapshots | Self::Ls | Self::Check | Self::Stats)
     }
 
+    /// Whether it is ordered as a job. The other ones are questions: somebody waits for the answer,
+    /// and what comes of them is shown and not kept.
+    #[must_use]
+    pub fn is_job(self) -> bool {
+        !matches!(self, Self::Ls | Self::Dump)
+    }
+
     /// Whether it deletes from the repository, for which everyday credentials need not suffice.
     #[must_use]
     pub fn needs_delete_authority(self) -> bool {

@@ -1,23 +1,21 @@
-//! One backup job, from the journal to its result.
+//! One job, from the journal to its result.
 
 use std::{fs, io, path::Path};
 
-use holdfast_engine::{Access, Backup, Control, Outcome};
+use holdfast_engine::{Access, Control, Outcome};
 use holdfast_link::StoreError;
 use holdfast_protocol::{
     JobId,
-    message::{
-        job::{Finished, JobError, Status},
-        parameters::Backup as BackupOptions,
-    },
+    message::job::{Finished, JobError, Status},
 };
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, job_error, report::Report};
+use super::{Context, job_error, perform::Plan, report::Report, words};
 use crate::{
     config::create_private_dir,
+    policy::Policy,
     state::{Entry, Wanted},
 };
 
@@ -35,68 +33,63 @@ pub(super) async fn run(
     stopping: CancellationToken,
 ) -> Result<(), StoreError> {
     let job = entry.job_id();
-    let access = match prepare(&context, &entry) {
-        Ok(access) => access,
+    let (plan, access) = match prepare(&context, &entry) {
+        Ok(prepared) => prepared,
         Err(error) => return context.refuse(job, error).await,
     };
     if context.state.intend(job).await? {
-        tracing::info!(job_id = %job, group = entry.run.tag, "job starts");
-        let outcome = back_up(&context, &entry, &access, &control).await?;
-        end(&context, job, outcome, stopping.is_cancelled()).await?;
+        let operation = entry.run.operation.as_str();
+        tracing::info!(job_id = %job, operation, group = entry.run.tag, "job starts");
+        let mut report = Report::new(&context, &entry);
+        let outcome = perform(&context, &plan, &access, &control, &mut report).await?;
+        let outcome =
+            if stopping.is_cancelled() { own_up(&context, job, outcome).await? } else { outcome };
+        report.conclude(&words::end(plan.parameters(), &outcome));
+        end(&context, job, outcome).await?;
     }
     remove(&access.scratch_dir);
     Ok(())
 }
 
 /// Everything that can be refused before the job counts as tried.
-fn prepare(context: &Context, entry: &Entry) -> Result<Access, JobError> {
-    let job = entry.job_id();
-    let access = context.access(entry.run.repository_id, &job.to_string()).ok_or_else(|| {
-        job_error(
-            "repository_unknown",
-            "The host's configuration does not contain the repository of this job.",
-            "Check which repository the source group uses, then run it again.",
-        )
-    })?;
-    create_private_dir(&access.scratch_dir).map_err(|error| {
-        let message = format!("The agent could not create the job's scratch directory: {error}.");
-        let action = "Check the free space and the permissions of the agent's data directory.";
-        job_error("scratch_unusable", &message, action)
-    })?;
-    Ok(access)
+fn prepare(context: &Context, entry: &Entry) -> Result<(Plan, Access), JobError> {
+    let policy = Policy::load(context.directory.root())?;
+    let plan = Plan::new(&entry.run, context.host_name(), &policy)?;
+    let access = context.access_by_policy(&policy, &entry.run)?;
+    if let Some(root) = policy.own_restore_root() {
+        make_private(root)?;
+    }
+    make_private(&access.scratch_dir)?;
+    Ok((plan, access))
 }
 
-async fn back_up(
+fn make_private(directory: &Path) -> Result<(), JobError> {
+    create_private_dir(directory).map_err(|error| {
+        let message = format!("The agent could not create {}: {error}.", directory.display());
+        let action = "Check the free space and the permissions of the agent's data directory.";
+        job_error("scratch_unusable", &message, action)
+    })
+}
+
+async fn perform(
     context: &Context,
-    entry: &Entry,
+    plan: &Plan,
     access: &Access,
     control: &Control,
+    report: &mut Report<'_>,
 ) -> Result<Outcome, StoreError> {
-    let backup = Backup {
-        host: context.host_name(),
-        tag: entry.run.tag.clone(),
-        includes: entry.run.includes.clone(),
-        excludes: entry.run.excludes.clone(),
-        options: BackupOptions::default(),
-    };
+    let restic = &context.restic;
+    report.begin(&words::beginning(plan.parameters(), &report.entry().run, restic.version()));
     let (events, incoming) = mpsc::channel(EVENTS_MAX);
-    let running = async {
-        Ok::<_, StoreError>(context.restic.backup(access, &backup, control, events).await)
-    };
+    let running =
+        async { Ok::<_, StoreError>(plan.perform(restic, access, control, events).await) };
     // When the disk refuses a record, restic's future is dropped and with it the process: what it
     // did could not be told any more.
-    let reporting = Report::new(context, entry).run(incoming);
-    let (outcome, ()) = tokio::try_join!(running, reporting)?;
+    let (outcome, ()) = tokio::try_join!(running, report.run(incoming))?;
     Ok(outcome)
 }
 
-async fn end(
-    context: &Context,
-    job: JobId,
-    outcome: Outcome,
-    stopping: bool,
-) -> Result<(), StoreError> {
-    let outcome = if stopping { own_up(context, job, outcome).await? } else { outcome };
+async fn end(context: &Context, job: JobId, outcome: Outcome) -> Result<(), StoreError> {
     let finished = Finished {
         job_id: job,
         status: outcome.status,
@@ -121,7 +114,7 @@ async fn own_up(context: &Context, job: JobId, outcome: Outcome) -> Result<Outco
     let error = job_error(
         "agent_shutdown",
         "The agent was stopped while this job ran.",
-        "Run it again: what was uploaded already is reused.",
+        "Start it again: what a backup has uploaded already is reused.",
     );
     Ok(Outcome { status: Status::Interrupted, error: Some(error), ..outcome })
 }
