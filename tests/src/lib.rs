@@ -12,6 +12,7 @@
 //! - [`peer`]: an agent or a server of another system
 //! - [`browser`]: the dashboard in a real browser
 //! - [`data`]: files to back up, from a seed
+//! - [`tree`]: folders compared as a restore must bring them back
 //! - [`wait`]: waiting for a condition, with a limit
 
 pub mod browser;
@@ -24,4 +25,5 @@ pub mod programs;
 pub mod restic;
 pub mod slow_restic;
 pub mod stage;
+pub mod tree;
 pub mod wait;

@@ -28,7 +28,7 @@ use holdfast_protocol::{
     JobId, RepositoryId,
     message::{
         command::Run,
-        job::{Finished, JobError, Status},
+        job::{Finished, JobError, Operation, Status},
     },
 };
 use jiff::Timestamp;
@@ -57,12 +57,23 @@ impl Context {
     /// How to reach a repository, for a run whose scratch files are named by `scratch`; `None` when
     /// the configuration in force does not know it.
     fn access(&self, repository: RepositoryId, scratch: &str) -> Option<Access> {
+        self.access_for(repository, Operation::Snapshots, scratch)
+    }
+
+    /// As [`Context::access`], with the credentials that `operation` needs.
+    fn access_for(
+        &self,
+        repository: RepositoryId,
+        operation: Operation,
+        scratch: &str,
+    ) -> Option<Access> {
         let settings = Arc::clone(&self.state.settings().borrow());
         let repository = settings.repository(repository)?;
+        let (url, password, environment) = repository.credentials_for(operation);
         Some(Access {
-            url: repository.url.clone(),
-            password: repository.password.clone(),
-            environment: repository.environment.clone(),
+            url,
+            password,
+            environment,
             ca_certificate: repository.ca_certificate.clone(),
             cache_dir: self.directory.cache_dir(),
             scratch_dir: self.directory.run_dir().join(scratch),
@@ -74,7 +85,9 @@ impl Context {
     /// # Errors
     /// `repository_unknown` and `refused_by_policy`.
     fn access_by_policy(&self, policy: &Policy, run: &Run) -> Result<Access, JobError> {
-        let access = self.access(run.repository_id, &run.job_id.to_string()).ok_or_else(|| {
+        let scratch = run.job_id.to_string();
+        let access = self.access_for(run.repository_id, run.operation, &scratch);
+        let access = access.ok_or_else(|| {
             job_error(
                 "repository_unknown",
                 "The host's configuration does not contain the repository of this job.",

@@ -29,6 +29,7 @@ mod live;
 mod location;
 mod me;
 mod overview;
+mod parameters;
 pub(crate) mod problem;
 mod repositories;
 mod schedules;

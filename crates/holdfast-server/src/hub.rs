@@ -23,7 +23,9 @@ use holdfast_link::{
     transport::{TransportKind, held::Held},
 };
 use holdfast_protocol::{
-    HostId, JobId, Message, RepositoryId, dialect::Ability, message::config::Slot,
+    HostId, JobId, Message, RepositoryId,
+    dialect::Ability,
+    message::{config::Slot, job::Operation},
 };
 use jiff::Timestamp;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,7 +34,7 @@ use crate::{
     live::Live,
     store::{
         Cancelled, Enrolled, Enrolment, Error, GroupChange, LOG_LIFE, NewCredentials, NewGroup,
-        NewHost, NewSchedule, Store,
+        NewHost, NewSchedule, Order, Store,
     },
 };
 use entrance::Entrance;
@@ -293,15 +295,28 @@ impl Hub {
         Ok(())
     }
 
-    /// Orders a backup of a source group. The agent may be away: the command waits for it.
+    /// Orders a job. The agent may be away: the command waits for it.
     ///
     /// # Errors
-    /// As [`Store::create_backup`].
-    pub async fn run_backup(&self, actor: &str, host: HostId, group: &str) -> Result<JobId, Error> {
-        self.require(host, Ability::Backup).await?;
-        let job = self.store().create_backup(actor, host, group).await?;
+    /// As [`Store::create_job`].
+    pub async fn run_job(&self, actor: &str, host: HostId, order: &Order) -> Result<JobId, Error> {
+        self.require(host, ability(order.operation)).await?;
+        let ordered = self.store().create_job(actor, host, order).await?;
+        if ordered.config_behind {
+            // The job waits for the configuration that has its repository.
+            self.push_config(host).await;
+        }
         self.inner.registry.wake(host);
-        Ok(job)
+        Ok(ordered.job_id)
+    }
+
+    /// Orders a backup of a source group.
+    ///
+    /// # Errors
+    /// As [`Store::create_job`].
+    pub async fn run_backup(&self, actor: &str, host: HostId, group: &str) -> Result<JobId, Error> {
+        let order = Order { group: Some(group.to_owned()), ..Order::new(Operation::Backup) };
+        self.run_job(actor, host, &order).await
     }
 
     /// Asks for a job's end.
@@ -415,6 +430,23 @@ impl Hub {
 
     fn live(&self) -> &Live {
         &self.inner.live
+    }
+}
+
+/// What a host of another system must be able to do for jobs of `operation`.
+fn ability(operation: Operation) -> Ability {
+    match operation {
+        Operation::Backup => Ability::Backup,
+        Operation::Restore => Ability::Restore,
+        Operation::Snapshots => Ability::Snapshots,
+        Operation::Ls | Operation::Dump | Operation::Diff => Ability::Look,
+        Operation::Stats => Ability::RepositoryStats,
+        Operation::Init
+        | Operation::Tag
+        | Operation::Forget
+        | Operation::Prune
+        | Operation::Check
+        | Operation::Unlock => Ability::Maintain,
     }
 }
 

@@ -65,7 +65,7 @@ pub use evaluation::EvaluationFilter;
 pub use group::{GroupChange, NewGroup};
 pub use host::{HostChange, HostRow};
 pub use inbox::HostStore;
-pub use job::{Cancelled, JobFilter};
+pub use job::{Cancelled, JobFilter, Order, Ordered};
 pub use outbox::COMMANDS_MAX;
 pub use repository::{NewCredentials, NewLocation, NewRepository};
 pub use schedule::NewSchedule;

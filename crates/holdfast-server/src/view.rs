@@ -294,6 +294,29 @@ pub struct JobView {
     /// Why it did not succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobErrorView>,
+    /// The repository it works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub repository_id: Option<RepositoryId>,
+    /// What was asked for, as it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Payload>,
+    /// What came of it, by its operation; a backup's is in `stats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Payload>,
+    /// The failed job that this one tries again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub retry_of: Option<JobId>,
+    /// When a waiting job may start at the earliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Whether it can be paused now.
+    pub pausable: bool,
+    /// Whether its end can be asked for now.
+    pub cancellable: bool,
     /// restic's summary, as restic wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -370,6 +393,30 @@ pub enum JobStatus {
 pub enum JobOperation {
     /// `restic backup`.
     Backup,
+    /// `restic init`.
+    Init,
+    /// `restic snapshots`.
+    Snapshots,
+    /// `restic ls`; never a job.
+    Ls,
+    /// `restic dump`; never a job.
+    Dump,
+    /// `restic diff`.
+    Diff,
+    /// `restic restore`.
+    Restore,
+    /// `restic tag`.
+    Tag,
+    /// `restic forget`.
+    Forget,
+    /// `restic prune`.
+    Prune,
+    /// `restic check`.
+    Check,
+    /// `restic stats`.
+    Stats,
+    /// `restic unlock`.
+    Unlock,
 }
 
 /// A run that was due, and what became of it.

@@ -10,6 +10,7 @@ mod group;
 mod hosts;
 mod jobs;
 mod repo;
+mod restore;
 mod run;
 mod schedule;
 mod server;
@@ -83,6 +84,7 @@ impl Operator {
             Command::Pause(job) => jobs::ask(self, &job.id, jobs::Request::Pause).await?,
             Command::Repo(command) => repo::run(self, &command).await?,
             Command::Repos => repo::list(self).await?,
+            Command::Restore(args) => return restore::run(self, &args).await,
             Command::Resume(job) => jobs::ask(self, &job.id, jobs::Request::Resume).await?,
             Command::Run(args) => return run::run(self, &args).await,
             Command::Schedule(command) => schedule::run(self, &command).await?,

@@ -290,6 +290,9 @@ pub(crate) struct Job {
     pub(crate) attempt: u32,
     pub(crate) error: Option<JobError>,
     pub(crate) stats: Option<Stats>,
+    pub(crate) result: Option<Outcome>,
+    pub(crate) retry_of: Option<String>,
+    pub(crate) not_before: Option<Timestamp>,
     pub(crate) progress: Option<Progress>,
     pub(crate) host_online: bool,
     pub(crate) cancel_requested: bool,
@@ -302,6 +305,32 @@ pub(crate) struct JobError {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) action: String,
+}
+
+/// The parts of what came of a job that are shown; which there are depends on its operation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Outcome {
+    pub(crate) target: Option<String>,
+    pub(crate) dry_run: bool,
+    pub(crate) total_files: Option<u64>,
+    pub(crate) files_restored: Option<u64>,
+    pub(crate) files_skipped: Option<u64>,
+    pub(crate) bytes_restored: Option<u64>,
+    pub(crate) error_count: Option<u64>,
+    pub(crate) kept_count: Option<u64>,
+    pub(crate) removed_count: Option<u64>,
+    pub(crate) repacked_bytes: Option<u64>,
+    pub(crate) freed_bytes: Option<u64>,
+    pub(crate) remaining_bytes: Option<u64>,
+    pub(crate) broken_packs: Vec<String>,
+    pub(crate) total_size_bytes: Option<u64>,
+    pub(crate) total_file_count: Option<u64>,
+    pub(crate) snapshot_count: Option<u64>,
+    pub(crate) compression_ratio: Option<f64>,
+    pub(crate) locks_left: Option<u64>,
+    pub(crate) locks_removed: Option<u64>,
+    pub(crate) created: Option<bool>,
 }
 
 /// The part of restic's summary that is shown.
@@ -369,6 +398,7 @@ pub(crate) struct Gap {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Snapshot {
+    pub(crate) id: String,
     pub(crate) short_id: String,
     pub(crate) time: Option<Timestamp>,
     pub(crate) paths: Vec<String>,

@@ -338,7 +338,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Orders a job. When the host's agent is away, the job waits for it. */
+        /**
+         * Orders a job. When the host's agent is away, the job waits for it.
+         * @description What deletes (`forget`, `prune`, `tag`, `unlock`) needs the role admin. So does a repository that
+         *     none of the host's source groups uses: the host is given its credentials until the job has ended.
+         */
         post: operations["order_job"];
         delete?: never;
         options?: never;
@@ -1025,6 +1029,19 @@ export interface components {
             /** @description What its bearer may do. */
             role: components["schemas"]["Role"];
         };
+        /** @description How much of the network a job may take, in KiB per second. */
+        BandwidthLimit: {
+            /**
+             * Format: int32
+             * @description From the repository.
+             */
+            download_kib_s?: number | null;
+            /**
+             * Format: int32
+             * @description Towards the repository.
+             */
+            upload_kib_s?: number | null;
+        };
         /**
          * @description What caused a job.
          * @enum {string}
@@ -1427,6 +1444,8 @@ export interface components {
             attempt: number;
             /** @description Whether somebody asked for its end. */
             cancel_requested: boolean;
+            /** @description Whether its end can be asked for now. */
+            cancellable: boolean;
             /** @description What caused it. */
             cause: components["schemas"]["Cause"];
             /**
@@ -1461,9 +1480,30 @@ export interface components {
              * @description Its id.
              */
             id: string;
+            /**
+             * Format: date-time
+             * @description When a waiting job may start at the earliest.
+             */
+            not_before?: string | null;
             /** @description What it does. */
             operation: components["schemas"]["JobOperation"];
+            /** @description What was asked for, as it was asked. */
+            parameters?: Record<string, never> | null;
+            /** @description Whether it can be paused now. */
+            pausable: boolean;
             progress?: components["schemas"]["Progress"] | null;
+            /**
+             * Format: uuid
+             * @description The repository it works on.
+             */
+            repository_id?: string | null;
+            /** @description What came of it, by its operation; a backup's is in `stats`. */
+            result?: Record<string, never> | null;
+            /**
+             * Format: uuid
+             * @description The failed job that this one tries again.
+             */
+            retry_of?: string | null;
             /** @description The snapshot it made. */
             snapshot_id?: string | null;
             /**
@@ -1489,7 +1529,33 @@ export interface components {
          * @description The operation words, for the API document.
          * @enum {string}
          */
-        JobOperation: "backup";
+        JobOperation: "backup" | "init" | "snapshots" | "ls" | "dump" | "diff" | "restore" | "tag" | "forget" | "prune" | "check" | "stats" | "unlock";
+        /** @description A job to run. */
+        JobOrder: {
+            bandwidth?: components["schemas"]["BandwidthLimit"] | null;
+            /** @description The source group to do it with; a backup needs one. */
+            group?: string | null;
+            /** @description What to do. */
+            operation: components["schemas"]["JobOperation"];
+            /** @description How to do it; the fields depend on the operation. */
+            parameters?: Record<string, never> | null;
+            /**
+             * @description Name or id of the repository. Absent for the group's, the one that holds the snapshot, or
+             *     the host's only one.
+             */
+            repository?: string | null;
+            /**
+             * Format: int32
+             * @description How long to wait before the second try, in seconds, at most a day; twice as long before each
+             *     later one.
+             */
+            retry_backoff_seconds?: number;
+            /**
+             * Format: int32
+             * @description How often a failed try is repeated, at most 10; only where that does no harm.
+             */
+            retry_max?: number;
+        };
         /** @description A page of jobs, newest first. */
         JobPage: {
             /** @description The jobs. */
@@ -1651,13 +1717,6 @@ export interface components {
          * @enum {string}
          */
         ObjectiveSource: "default" | "schedule" | "set";
-        /** @description A job to run. */
-        Order: {
-            /** @description The source group to do it with. */
-            group: string;
-            /** @description What to do. */
-            operation: components["schemas"]["JobOperation"];
-        };
         /** @description A job that was ordered, or that something was asked of. */
         Ordered: {
             /**
@@ -3105,7 +3164,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Order"];
+                "application/json": components["schemas"]["JobOrder"];
             };
         };
         responses: {
@@ -3117,7 +3176,7 @@ export interface operations {
                     "application/json": components["schemas"]["Ordered"];
                 };
             };
-            /** @description `unsupported_operation` */
+            /** @description `unsupported_operation`, `group_required`, `repository_required`, `invalid_parameters` or `invalid_retry` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3126,8 +3185,26 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `host_not_found` or `group_not_found` */
+            /** @description `role_too_small` or `repository_not_used` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found`, `group_not_found` or `repository_not_found` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `operation_unsupported` */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -220,7 +220,7 @@ impl Group {
             tag: self.name.clone(),
             includes: self.includes.clone(),
             excludes: self.excludes.clone(),
-            parameters: (choice != Backup::default()).then_some(Parameters::Backup(choice)),
+            parameters: (choice != Backup::default()).then(|| Box::new(Parameters::Backup(choice))),
             bandwidth: options.bandwidth,
             retry: options.retry,
             timeout_seconds: options.timeout_seconds,

@@ -1,24 +1,32 @@
 //! Jobs: ordering, listing, following and ending them.
 
+use std::num::NonZeroU32;
+
 use axum::{Json, extract::State, http::StatusCode};
 use holdfast_protocol::{
     JobId,
-    message::job::{Operation, Status},
+    message::{
+        command::Retry,
+        job::{Operation, Status},
+        parameters::Bandwidth,
+    },
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     AppState,
     extract::{Body, Params, Segments},
+    parameters,
     problem::{Problem, ProblemBody},
     validate::shown,
 };
 use crate::{
     auth::{Access, Principal, Role},
     openapi,
-    store::{self, JobFilter},
+    store::{self, JobFilter, Order},
     view::{JobOperation, JobPage, JobStatus, JobView, LogPage},
 };
 
@@ -28,18 +36,55 @@ const PAGE_SIZE: u32 = 50;
 /// How many jobs a page may have.
 const PAGE_SIZE_MAX: u32 = 500;
 
+/// How often a job may be tried again.
+const RETRIES_MAX: u32 = 10;
+
+/// How long the wait before the second try may be, in seconds.
+const RETRY_BACKOFF_MAX: u32 = 86_400;
+
 /// How many log lines a page may have.
 const LOG_PAGE_SIZE_MAX: u32 = 1000;
 
 /// A job to run.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct JobOrder {
     /// What to do.
     #[schema(value_type = JobOperation)]
     operation: Operation,
-    /// The source group to do it with.
-    group: String,
+    /// The source group to do it with; a backup needs one.
+    #[serde(default)]
+    group: Option<String>,
+    /// Name or id of the repository. Absent for the group's, the one that holds the snapshot, or
+    /// the host's only one.
+    #[serde(default)]
+    repository: Option<String>,
+    /// How to do it; the fields depend on the operation.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
+    /// Limits to what the job may take of the network.
+    #[serde(default)]
+    bandwidth: Option<BandwidthLimit>,
+    /// How often a failed try is repeated, at most 10; only where that does no harm.
+    #[serde(default)]
+    retry_max: u32,
+    /// How long to wait before the second try, in seconds, at most a day; twice as long before each
+    /// later one.
+    #[serde(default)]
+    retry_backoff_seconds: u32,
+}
+
+/// How much of the network a job may take, in KiB per second.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BandwidthLimit {
+    /// Towards the repository.
+    #[schema(value_type = Option<u32>)]
+    upload_kib_s: Option<NonZeroU32>,
+    /// From the repository.
+    #[schema(value_type = Option<u32>)]
+    download_kib_s: Option<NonZeroU32>,
 }
 
 /// A job that was ordered, or that something was asked of.
@@ -94,25 +139,75 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Orders a job. When the host's agent is away, the job waits for it.
+///
+/// What deletes (`forget`, `prune`, `tag`, `unlock`) needs the role admin. So does a repository
+/// that none of the host's source groups uses: the host has its credentials until the job has
+/// ended.
 #[utoipa::path(post, path = "/hosts/{host}/jobs", tag = "jobs", operation_id = "order_job",
     params(("host" = String, Path, description = "Name or id")),
-    request_body = Order,
+    request_body = JobOrder,
     responses((status = 202, body = Ordered),
-        (status = 400, body = ProblemBody, description = "`unsupported_operation`"),
-        (status = 404, body = ProblemBody, description = "`host_not_found` or `group_not_found`"),
+        (status = 400, body = ProblemBody,
+            description = "`unsupported_operation`, `group_required`, `repository_required`, \
+                `invalid_parameters` or `invalid_retry`"),
+        (status = 403, body = ProblemBody,
+            description = "`role_too_small` or `repository_not_used`"),
+        (status = 404, body = ProblemBody,
+            description = "`host_not_found`, `group_not_found` or `repository_not_found`"),
+        (status = 409, body = ProblemBody, description = "`operation_unsupported`"),
         (status = 429, body = ProblemBody, description = "`outbox_full`")))]
 async fn order(
     State(state): State<AppState>,
     principal: Principal,
     Segments(host): Segments<String>,
-    Body(order): Body<Order>,
+    Body(order): Body<JobOrder>,
 ) -> Result<(StatusCode, Json<Ordered>), Problem> {
     let host = state.store.find_host(&host).await?;
-    if order.operation != Operation::Backup {
-        return Err(unsupported(order.operation));
-    }
-    let job_id = state.hub.run_backup(&principal.name, host, &order.group).await?;
+    order.check(&principal)?;
+    let repository = match &order.repository {
+        Some(text) => Some(state.store.find_repository(text).await?),
+        None => None,
+    };
+    let order =
+        Order { repository, may_grant: principal.role >= Role::Admin, ..order.into_order()? };
+    let job_id = state.hub.run_job(&principal.name, host, &order).await?;
     Ok((StatusCode::ACCEPTED, Json(Ordered { job_id })))
+}
+
+impl JobOrder {
+    fn check(&self, principal: &Principal) -> Result<(), Problem> {
+        if !self.operation.is_job() {
+            return Err(not_a_job(self.operation));
+        }
+        if self.operation.needs_delete_authority() && principal.role < Role::Admin {
+            return Err(needs_admin(self.operation));
+        }
+        if self.operation == Operation::Backup && self.group.is_none() {
+            return Err(group_required());
+        }
+        if self.retry_max > RETRIES_MAX || self.retry_backoff_seconds > RETRY_BACKOFF_MAX {
+            return Err(invalid_retry());
+        }
+        Ok(())
+    }
+
+    fn into_order(self) -> Result<Order, Problem> {
+        let parameters = parameters::read(self.operation, self.parameters)?;
+        let bandwidth = self.bandwidth.map(|limit| Bandwidth {
+            upload_kib_s: limit.upload_kib_s,
+            download_kib_s: limit.download_kib_s,
+        });
+        Ok(Order {
+            group: self.group,
+            parameters,
+            bandwidth: bandwidth.unwrap_or_default(),
+            retry: Retry {
+                retry_max: self.retry_max,
+                retry_backoff_seconds: self.retry_backoff_seconds,
+            },
+            ..Order::new(self.operation)
+        })
+    }
 }
 
 /// Lists jobs, the newest first.
@@ -214,11 +309,38 @@ async fn resume(
     Ok((StatusCode::ACCEPTED, Json(Ordered { job_id })))
 }
 
-fn unsupported(operation: Operation) -> Problem {
+fn not_a_job(operation: Operation) -> Problem {
     Problem::invalid(
         "unsupported_operation",
-        format!("`{}` cannot be ordered here.", operation.as_str()),
-        "Order a backup.",
+        format!("`{}` is no job.", operation.as_str()),
+        "Ask for the snapshot's entries, or download from it, instead.",
+    )
+}
+
+fn needs_admin(operation: Operation) -> Problem {
+    Problem::forbidden(
+        "role_too_small",
+        format!("`{}` deletes from a repository, which only an admin may do.", operation.as_str()),
+        "Use a token with the role admin.",
+    )
+}
+
+fn group_required() -> Problem {
+    Problem::invalid(
+        "group_required",
+        "It is not said which source group to back up.",
+        "Name one of the host's source groups as `group`.",
+    )
+}
+
+fn invalid_retry() -> Problem {
+    Problem::invalid(
+        "invalid_retry",
+        "So many tries, or so long a wait between them, cannot be asked for.",
+        format!(
+            "Use a `retry_max` of at most {RETRIES_MAX} and a `retry_backoff_seconds` of at most \
+             {RETRY_BACKOFF_MAX}."
+        ),
     )
 }
 

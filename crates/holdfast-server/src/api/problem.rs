@@ -138,6 +138,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::JobEnded { .. }
         | Error::LastAdmin
         | Error::UserExists { .. }
+        | Error::OperationUnsupported { .. }
         | Error::TokenExists { .. } => StatusCode::CONFLICT,
         Error::AlertNotFound { .. }
         | Error::ChannelNotFound { .. }
@@ -154,7 +155,8 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::EnrolmentTokenUsed
         | Error::EnrolmentTokenExpired { .. } => StatusCode::UNAUTHORIZED,
         Error::OutboxFull { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::InvalidCursor => StatusCode::BAD_REQUEST,
+        Error::RepositoryNotUsed => StatusCode::FORBIDDEN,
+        Error::InvalidCursor | Error::RepositoryRequired => StatusCode::BAD_REQUEST,
         Error::Database { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

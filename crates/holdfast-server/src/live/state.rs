@@ -6,7 +6,10 @@ use std::{
 };
 
 use axum::extract::ws::Utf8Bytes;
-use holdfast_protocol::{HostId, JobId, message::job::Status};
+use holdfast_protocol::{
+    HostId, JobId,
+    message::job::{Operation, Status},
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -194,9 +197,19 @@ impl State {
     /// A stored job with what is known about it in memory.
     pub(super) fn job_view(&self, row: JobRow) -> JobView {
         let progress = self.progress.get(&row.id).filter(|_| is_active(row.status));
+        let host_online = self.presence.contains_key(&row.host_id);
+        let open = !row.status.is_terminal() && !row.cancel_requested;
+        let result = row.stats.clone().filter(|_| row.operation != Operation::Backup);
         JobView {
             id: row.id,
-            host_online: self.presence.contains_key(&row.host_id),
+            pausable: open && host_online && row.status == Status::Running,
+            cancellable: open,
+            repository_id: row.repository_id,
+            parameters: row.parameters,
+            result,
+            retry_of: row.retry_of,
+            not_before: row.not_before.filter(|_| row.status == Status::Queued),
+            host_online,
             host_id: row.host_id,
             host_name: row.host_name,
             operation: row.operation,

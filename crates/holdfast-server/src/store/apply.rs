@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::{
+    job::withdraw,
     row::{Columns, int},
     schedule as schedules, snapshot as snapshots,
 };
@@ -310,6 +311,7 @@ async fn job_finished(
     let end = End { status: body.status, at: body.finished_at, error: body.error.as_ref() };
     end_job(connection, body.job_id, &end, effects.now).await?;
     write_outcome(connection, body).await?;
+    withdraw(connection, host, body.job_id).await?;
     effects.touch(host, body.job_id);
     effects.runs.push(metrics::Run {
         host,

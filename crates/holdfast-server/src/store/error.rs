@@ -60,6 +60,18 @@ pub enum Error {
         /// The name that was asked for.
         group: String,
     },
+    /// The host uses several repositories, or none, and nobody said which is meant.
+    #[error("it is not clear which repository is meant")]
+    RepositoryRequired,
+    /// None of the host's groups uses the repository, and the asker may not change that.
+    #[error("the host has no source group in this repository")]
+    RepositoryNotUsed,
+    /// The host's agent cannot do such jobs.
+    #[error("the host's agent cannot run `{operation}` jobs")]
+    OperationUnsupported {
+        /// The operation.
+        operation: &'static str,
+    },
     /// The group has no schedule.
     #[error("the source group `{group}` has no schedule")]
     ScheduleNotFound {
@@ -190,6 +202,9 @@ impl Error {
             Self::RepositoryNotFound { .. } => "repository_not_found",
             Self::GroupExists { .. } => "group_exists",
             Self::GroupNotFound { .. } => "group_not_found",
+            Self::RepositoryRequired => "repository_required",
+            Self::RepositoryNotUsed => "repository_not_used",
+            Self::OperationUnsupported { .. } => "operation_unsupported",
             Self::ScheduleNotFound { .. } => "schedule_not_found",
             Self::JobNotFound { .. } => "job_not_found",
             Self::JobEnded { .. } => "job_ended",
@@ -230,6 +245,13 @@ impl Error {
             }
             Self::GroupNotFound { .. } => {
                 "List the host's source groups and use one of their names."
+            }
+            Self::RepositoryRequired => "Name the repository.",
+            Self::RepositoryNotUsed => {
+                "Add a source group there, or have an admin do it: it gives the host the repository's credentials."
+            }
+            Self::OperationUnsupported { .. } => {
+                "Update the agent of this host, or use another host that has the repository."
             }
             Self::ScheduleNotFound { .. } => "Nothing needs to be done: it does not run by itself.",
             Self::JobNotFound { .. } => "List the jobs and use one of their ids.",

@@ -1,12 +1,13 @@
 //! Jobs: ordered by people, run by agents, and ended exactly once.
 
+mod choose;
 mod days;
 mod ending;
 mod order;
 mod runs;
 
 use holdfast_protocol::{
-    HostId, JobId, Payload,
+    HostId, JobId, Payload, RepositoryId,
     message::job::{JobError, Operation, Status},
 };
 use jiff::Timestamp;
@@ -15,8 +16,9 @@ use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 use super::{Error, Store, row::Columns};
 use crate::{auth::Scope, view::Cause};
 
+pub(super) use choose::withdraw;
 pub(super) use ending::{HOST_REMOVED, end_open, interrupt_unqueued};
-pub use order::Cancelled;
+pub use order::{Cancelled, Order, Ordered};
 pub(crate) use runs::GroupRuns;
 
 /// What is stored about a job.
@@ -38,6 +40,10 @@ pub(crate) struct JobRow {
     pub(crate) error: Option<JobError>,
     pub(crate) stats: Option<Payload>,
     pub(crate) cancel_requested: bool,
+    pub(crate) repository_id: Option<RepositoryId>,
+    pub(crate) parameters: Option<Payload>,
+    pub(crate) retry_of: Option<JobId>,
+    pub(crate) not_before: Option<Timestamp>,
 }
 
 /// The newest ended backup, or the newest good one, of one group.
@@ -74,7 +80,7 @@ macro_rules! select_jobs {
             "SELECT j.id, j.host_id, h.name AS host_name, j.operation, j.group_name, j.status,
                  j.cause, j.created_at, j.started_at, j.finished_at, j.exit_code, j.snapshot_id,
                  j.attempt, j.error_code, j.error_message, j.error_action, j.stats,
-                 j.cancel_requested
+                 j.cancel_requested, j.repository_id, j.parameters, j.retry_of, j.not_before
              FROM jobs j JOIN hosts h ON h.id = j.host_id ",
             $rest
         )
@@ -269,6 +275,10 @@ fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
         error: error.transpose()?,
         stats: row.text_opt("stats")?.and_then(|text| Payload::from_text(text).ok()),
         cancel_requested: row.flag("cancel_requested")?,
+        repository_id: row.parsed_opt("repository_id")?,
+        parameters: row.text_opt("parameters")?.and_then(|text| Payload::from_text(text).ok()),
+        retry_of: row.parsed_opt("retry_of")?,
+        not_before: row.time_opt("not_before")?,
     })
 }
 

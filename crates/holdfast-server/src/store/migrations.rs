@@ -20,6 +20,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (8, "repositories", include_str!("../../migrations/0008_repositories.sql")),
     (9, "growth", include_str!("../../migrations/0009_growth.sql")),
     (10, "dialects", include_str!("../../migrations/0010_dialects.sql")),
+    (11, "operations", include_str!("../../migrations/0011_operations.sql")),
 ];
 
 /// Brings the database up to date.

@@ -114,8 +114,8 @@ impl Store {
         row.parsed("id").map_err(Error::database(PHASE))
     }
 
-    /// The repositories that the groups of `host` use or that it keeps in order, with their
-    /// secrets, for its agent. What deletes goes only to the one that keeps the repository in
+    /// The repositories that the groups or open jobs of `host` use or that it keeps in order, with
+    /// their secrets, for its agent. What deletes goes only to the one that keeps the repository in
     /// order.
     pub(super) async fn repositories_of(
         &self,
@@ -127,7 +127,9 @@ impl Store {
             "SELECT r.id, r.name, r.url, r.password, r.environment, r.ca_certificate, r.admin, ",
             runner!(),
             " = $1 AS keeps FROM repositories r
-                 WHERE r.id IN (SELECT repository_id FROM source_groups WHERE host_id = $1)
+                 WHERE r.id IN (SELECT repository_id FROM source_groups WHERE host_id = $1
+                         UNION SELECT repository_id FROM jobs WHERE host_id = $1
+                             AND status IN ('queued', 'running', 'paused'))
                      OR r.runner_host_id = $1
                  ORDER BY r.name"
         ))

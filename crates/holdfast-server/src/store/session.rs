@@ -10,7 +10,7 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Error, Store, group, outbox,
-    row::{Columns, int},
+    row::{Columns, int, json},
     schedule as schedules,
 };
 
@@ -154,7 +154,7 @@ async fn take_epoch(
              epoch = CASE WHEN epoch > $2 THEN epoch ELSE $2 END + 1,
              boot = $3, sessions = sessions + 1, last_seen_at = $4, agent_version = $5,
              restic_version = $6, hostname = $7, os = $8, arch = $9, time_zone = $10,
-             instance = $11
+             instance = $11, capabilities = $12
          WHERE id = $1 RETURNING epoch, config_version",
     )
     .bind(host.to_string())
@@ -168,9 +168,17 @@ async fn take_epoch(
     .bind(bounded(&hello.facts.arch))
     .bind(bounded(&hello.facts.time_zone))
     .bind(hello.instance.map(|instance| instance.to_string()))
+    .bind(capabilities(&hello.capabilities))
     .fetch_one(connection)
     .await?;
     Ok(Opened { epoch: row.count("epoch")?, config_version: row.int("config_version")? })
+}
+
+/// The words for what the agent can do, as they are stored; none when it said none.
+fn capabilities(words: &[String]) -> Option<String> {
+    const WORDS_MAX: usize = 64;
+    let words: Vec<String> = words.iter().take(WORDS_MAX).map(|word| bounded(word)).collect();
+    (!words.is_empty()).then(|| json(&words))
 }
 
 /// An agent that claims an absurd number must not be able to make ours overflow.

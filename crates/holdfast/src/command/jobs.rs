@@ -1,5 +1,7 @@
 //! `holdfast jobs`, `job`, `logs`, `cancel`, `pause` and `resume`.
 
+mod outcome;
+
 use serde_json::{Value, json};
 
 use super::Operator;
@@ -166,6 +168,8 @@ pub(super) fn facts(job: &Job, look: &Look) -> String {
         .add("Source group", job.group.as_str())
         .add("Cause", job.cause.as_str())
         .add("Attempt", if job.attempt > 1 { job.attempt.to_string() } else { String::new() })
+        .add("Repeats job", job.retry_of.as_deref().unwrap_or_default())
+        .maybe("Starts", job.not_before.map(|time| look.when(time)))
         .maybe("Created", job.created_at.map(|time| look.when(time)))
         .maybe("Started", job.started_at.map(|time| look.when(time)))
         .maybe("Finished", job.finished_at.map(|time| look.when(time)))
@@ -173,9 +177,12 @@ pub(super) fn facts(job: &Job, look: &Look) -> String {
         .maybe("Progress", job.progress.as_ref().map(plain_line))
         .maybe("Snapshot", job.snapshot_id.clone())
         .maybe("Files", stats.and_then(files))
-        .maybe("Processed", stats.and_then(|stats| stats.total_bytes_processed).map(bytes))
+        .maybe("Looked at", stats.and_then(|stats| stats.total_bytes_processed).map(bytes))
         .maybe("Added", stats.and_then(|stats| stats.data_added).map(bytes))
         .maybe("Exit code", job.exit_code.map(|code| code.to_string()));
+    if let Some(result) = &job.result {
+        facts = outcome::add(facts, result);
+    }
     if let Some(error) = &job.error {
         facts = facts
             .toned("Error", &error.message, Tone::Bad)

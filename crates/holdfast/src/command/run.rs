@@ -34,13 +34,22 @@ pub(super) async fn run(operator: &Operator, args: &cli::Run) -> Result<ExitCode
         Ok(answer) => answer,
         Err(error) => return Err(operator.about_group(&args.host, &args.group, error).await),
     };
-    let id = answer["job_id"].as_str().unwrap_or_default().to_owned();
-    if args.wait {
-        return follow(operator, &id).await;
+    ordered(operator, &answer, args.wait).await
+}
+
+/// Says which job was ordered, or follows it to its end.
+pub(super) async fn ordered(
+    operator: &Operator,
+    answer: &Value,
+    wait: bool,
+) -> Result<ExitCode, Failure> {
+    let id = answer["job_id"].as_str().unwrap_or_default();
+    if wait {
+        return follow(operator, id).await;
     }
     operator
         .screen
-        .show(&answer, |_| format!("Job {id} is queued. Follow it with `holdfast job {id}`.\n"));
+        .show(answer, |_| format!("Job {id} is queued. Follow it with `holdfast job {id}`.\n"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,6 +178,7 @@ fn line(job: &Job, bar: bool) -> String {
         }
         Some(progress) if bar => format!("{} {}", job.status, bar_line(progress)),
         Some(progress) => format!("{} {}", job.status, plain_line(progress)),
+        None if job.group.is_empty() => format!("{}: {}", job.status, job.operation),
         None => format!("{}: {}", job.status, job.group),
     }
 }

@@ -1,12 +1,93 @@
 //! Ordering jobs and commanding them: the change and the command for the agent, in one transaction.
 
-use holdfast_protocol::{HostId, JobId, Message, message::command};
+use holdfast_protocol::{
+    HostId, JobId, Message, RepositoryId,
+    message::{
+        command::{self, Retry},
+        config,
+        job::Operation,
+        parameters::{Bandwidth, Parameters},
+    },
+};
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::not_found;
+use super::{choose, not_found};
 use crate::store::{Error, Store, audit, group, outbox, row::Columns};
+
+/// A job that somebody wants.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// What to do.
+    pub operation: Operation,
+    /// The source group to do it with.
+    pub group: Option<String>,
+    /// The repository; `None` for the group's, the one that holds the snapshot, or the host's only
+    /// one.
+    pub repository: Option<RepositoryId>,
+    /// How to do it.
+    pub parameters: Option<Parameters>,
+    /// How much of the network it may take.
+    pub bandwidth: Bandwidth,
+    /// How often it is tried again.
+    pub retry: Retry,
+    /// Whether the host may be given the credentials of a repository that it does not use.
+    pub may_grant: bool,
+}
+
+/// A job that was ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ordered {
+    /// The job.
+    pub job_id: JobId,
+    /// Whether the agent lacks the configuration that the job was made for.
+    pub config_behind: bool,
+}
+
+impl Order {
+    /// An order for `operation`, with nothing said about how.
+    #[must_use]
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            group: None,
+            repository: None,
+            parameters: None,
+            bandwidth: Bandwidth::default(),
+            retry: Retry::default(),
+            may_grant: false,
+        }
+    }
+
+    fn command(
+        &self,
+        job_id: JobId,
+        repository: RepositoryId,
+        config_version: i64,
+        group: Option<config::Group>,
+    ) -> command::Run {
+        let mut run = match group {
+            // What the group says holds unless the order says otherwise.
+            Some(group) if self.operation == Operation::Backup => group.run(job_id, config_version),
+            group => command::Run {
+                config_version,
+                tag: group.map(|group| group.name).unwrap_or_default(),
+                ..command::Run::new(job_id, self.operation, repository)
+            },
+        };
+        if let Some(parameters) = &self.parameters {
+            run.parameters = Some(Box::new(parameters.clone()));
+        }
+        if !self.bandwidth.is_unlimited() {
+            run.bandwidth = self.bandwidth;
+        }
+        if self.retry != Retry::default() {
+            run.retry = self.retry;
+        }
+        run
+    }
+}
 
 /// What asking for a job's end did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,26 +105,53 @@ impl Store {
     /// Orders a backup: the job and the command for its agent, in one transaction.
     ///
     /// # Errors
-    /// [`Error::HostNotFound`], [`Error::GroupNotFound`], [`Error::OutboxFull`] and
-    /// [`Error::Database`].
+    /// As [`create_job`](Self::create_job).
     pub async fn create_backup(
         &self,
         actor: &str,
         host: HostId,
         group: &str,
     ) -> Result<JobId, Error> {
-        const PHASE: &str = "ordering a backup";
+        let order = Order { group: Some(group.to_owned()), ..Order::new(Operation::Backup) };
+        self.create_job(actor, host, &order).await.map(|ordered| ordered.job_id)
+    }
+
+    /// Orders a job: its row and the command for its agent, in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::HostNotFound`], [`Error::GroupNotFound`], [`Error::RepositoryRequired`],
+    /// [`Error::RepositoryNotUsed`], [`Error::OperationUnsupported`], [`Error::OutboxFull`] and
+    /// [`Error::Database`].
+    pub async fn create_job(
+        &self,
+        actor: &str,
+        host: HostId,
+        order: &Order,
+    ) -> Result<Ordered, Error> {
+        const PHASE: &str = "ordering a job";
         self.host_name(host).await?;
         let mut tx = self.begin(PHASE).await?;
         refuse_when_full(&mut tx, host, PHASE).await?;
-        let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
-        let found = found.ok_or_else(|| group::not_found(group))?;
-        let version = config_version(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let run = found.run(JobId::from_uuid(Uuid::now_v7()), version);
-        order(&mut tx, actor, host, &run).await.map_err(Error::database(PHASE))?;
+        choose::refuse_what_it_cannot(&mut tx, host, order.operation, PHASE).await?;
+        let group = match &order.group {
+            None => None,
+            Some(name) => {
+                let found = group::find(&mut tx, host, name).await;
+                let found = found.map_err(Error::database(PHASE))?;
+                Some(found.ok_or_else(|| group::not_found(name))?)
+            }
+        };
+        let repository = choose::repository(&mut tx, host, order, group.as_ref(), PHASE).await?;
+        choose::grant(&mut tx, host, repository, order, PHASE).await?;
+        let (version, applied) =
+            config_versions(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let job_id = JobId::from_uuid(Uuid::now_v7());
+        let run = order.command(job_id, repository, version, group);
+        let now = self.now();
+        insert(&mut tx, actor, host, &run, now).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
-        self.bus().touch_job(run.job_id);
-        Ok(run.job_id)
+        self.bus().touch_job(job_id);
+        Ok(Ordered { job_id, config_behind: applied < version })
     }
 
     /// Asks for a job's end. The agent decides: the job may end on its own first.
@@ -149,36 +257,47 @@ async fn refuse_when_full(
     if count >= outbox::COMMANDS_MAX { Err(Error::OutboxFull { count }) } else { Ok(()) }
 }
 
-async fn config_version(
+/// The version of the host's configuration, and the one that its agent has in force.
+async fn config_versions(
     connection: &mut SqliteConnection,
     host: HostId,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT config_version FROM hosts WHERE id = $1")
+) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as("SELECT config_version, config_applied FROM hosts WHERE id = $1")
         .bind(host.to_string())
         .fetch_one(connection)
         .await
 }
 
-async fn order(
+async fn insert(
     connection: &mut SqliteConnection,
     actor: &str,
     host: HostId,
     run: &command::Run,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
-             created_at) VALUES ($1, $2, $3, $4, $5, 'queued', 'manual', $6)",
+             created_at, parameters) VALUES ($1, $2, $3, $4, $5, 'queued', 'manual', $6, $7)",
     )
     .bind(run.job_id.to_string())
     .bind(host.to_string())
     .bind(run.operation.as_str())
     .bind(&run.tag)
     .bind(run.repository_id.to_string())
-    .bind(Timestamp::now().as_millisecond())
+    .bind(now.as_millisecond())
+    .bind(run.parameters.as_deref().and_then(as_asked))
     .execute(&mut *connection)
     .await?;
     outbox::append(&mut *connection, host, &Message::CommandRun(run.clone())).await?;
     audit::note(connection, actor, "job.run", &run.job_id.to_string()).await
+}
+
+/// The parameters as people gave them: without the word that names the operation.
+fn as_asked(parameters: &Parameters) -> Option<String> {
+    let mut asked = serde_json::to_value(parameters).ok()?;
+    let fields = asked.as_object_mut()?;
+    fields.remove("kind");
+    (!fields.is_empty()).then(|| asked.to_string())
 }
 
 async fn ask_end(
