@@ -375,6 +375,14 @@ impl Hub {
         }
     }
 
+    /// Sends a host that has just connected its configuration, unless `told` is the newest.
+    async fn push_changed_config(&self, host: HostId, told: i64) {
+        match self.store().config_version(host).await {
+            Ok(version) if version == told => self.inner.registry.owe_first_config(host, told),
+            Ok(_) | Err(_) => self.push_config_after(host, told).await,
+        }
+    }
+
     /// Sends a connected host its configuration as it is now. A host that is away gets it with its
     /// next session; one whose message was lost on the way is found out by its heartbeats.
     async fn push_config(&self, host: HostId) {

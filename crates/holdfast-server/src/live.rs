@@ -339,7 +339,7 @@ impl Live {
 
     fn flush_progress(&self) {
         let mut state = self.state();
-        for update in state.take_progress(Instant::now(), PROGRESS_INTERVAL) {
+        for update in state.take_progress(Instant::now()) {
             // Nobody listening is fine.
             let _ = self.inner.updates.send(update);
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! Store ── writer (1 connection, WAL, synchronous=FULL) ── every change, one transaction each
 //!       ├─ Writer task: the effects of all hosts' records, many hosts to one commit
+//!       ├─ Doorway task: sessions that are opened and have ended, many to one commit
 //!       ├─ readers (a small read-only pool)
 //!       ├─ Sealer: repository credentials
 //!       └─ Bus: what changed, for the live view; told only after the commit
@@ -17,6 +18,7 @@ mod audit;
 mod channel;
 mod delivery;
 mod dialect;
+mod doorway;
 mod enrolment;
 mod error;
 mod evaluation;
@@ -105,6 +107,7 @@ struct Inner {
     bus: Bus,
     clock: Clock,
     apply: writer::Writer,
+    doorway: doorway::Doorway,
 }
 
 impl Store {
@@ -134,11 +137,13 @@ impl Store {
             .map_err(|source| OpenError::Key { source })?;
         let bus = Bus::default();
         let apply = writer::Writer::spawn(writer.clone(), bus.clone(), clock.clone());
-        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, clock, apply }) })
+        let doorway = doorway::Doorway::spawn(writer.clone(), bus.clone(), clock.clone());
+        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, clock, apply, doorway }) })
     }
 
     /// Writes what is under way and closes the file.
     pub async fn close(&self) {
+        self.inner.doorway.close().await;
         self.inner.apply.close().await;
         self.inner.readers.close().await;
         self.inner.writer.close().await;

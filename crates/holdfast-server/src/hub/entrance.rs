@@ -1,17 +1,17 @@
 //! How many agents are let in at the same time.
 //!
-//! Letting one in takes the database's one writer. When a whole fleet comes back at once, most
-//! would wait longer than they have patience for, and dial again; the server would then be busy
-//! opening sessions for agents that have left, and fall ever further behind. So few are let in at
-//! once, the others wait for less than their patience, and who is left over is told at once when to
-//! come back: that costs next to nothing.
+//! Letting one in takes the database's one writer, though many share a turn. When a whole fleet
+//! comes back at once, most would wait longer than they have patience for, and dial again; the
+//! server would then be busy opening sessions for agents that have left, and fall ever further
+//! behind. So a round of them is let in at once, the others wait for less than their patience, and
+//! who is left over is told at once when to come back: that costs next to nothing.
 
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Enough to keep the database busy.
-const ENTERING_MAX: usize = 32;
+/// Enough to fill the store's commits: sessions that are opened at once share one.
+const ENTERING_MAX: usize = 256;
 /// Well below the ten seconds that an agent waits for its welcome, so that it is still there.
 const WAIT_MAX: Duration = Duration::from_secs(4);
 

@@ -97,7 +97,7 @@ impl Gate for HostGate {
         if self.hub.inner.registry.open(self.host, mailbox) {
             self.hub.live().connected(self.host, self.hub.store().now());
             // What changed between the admission and this line found no mailbox to be sent to.
-            self.hub.push_config_after(self.host, self.told.load(Ordering::Relaxed)).await;
+            self.hub.push_changed_config(self.host, self.told.load(Ordering::Relaxed)).await;
             self.hub.inner.registry.wake(self.host);
         }
     }
@@ -105,10 +105,8 @@ impl Gate for HostGate {
     async fn closed(&self, session_id: SessionId, _ended: &Ended) {
         // A session that was fenced must not show its successor's host as gone.
         if self.hub.inner.registry.closed(self.host, session_id) {
-            let heard = self.hub.live().disconnected(self.host).map(|at| (self.host, at));
-            let noted = self.hub.store().note_seen(heard.as_slice()).await;
-            if let Err(error) = noted {
-                tracing::warn!(host = %self.host, %error, "the end of a link was not noted");
+            if let Some(heard_at) = self.hub.live().disconnected(self.host) {
+                self.hub.store().session_ended(self.host, heard_at).await;
             }
         }
     }

@@ -70,6 +70,11 @@ impl Registry {
         self.owed().insert(host, version);
     }
 
+    /// As [`owe_config`](Self::owe_config), unless a newer one has been sent meanwhile.
+    pub(super) fn owe_first_config(&self, host: HostId, version: i64) {
+        self.owed().entry(host).or_insert(version);
+    }
+
     /// Whether a host that has `version` in force lacks what it was sent.
     pub(super) fn lacks_config(&self, host: HostId, version: i64) -> bool {
         self.owed().get(&host).is_some_and(|owed| version < *owed)

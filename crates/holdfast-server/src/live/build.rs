@@ -26,7 +26,6 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
         plans: live.plans(),
         evidence: Evidence::gather(store, only).await?,
         groups: by_host(store.groups(only).await?, |group| group.host_id),
-        latest: by_host(store.latest_backups(only, false).await?, |backup| backup.host_id),
         running: running_jobs(live, only).await?,
         now: store.now(),
     };
@@ -65,12 +64,8 @@ pub(super) fn is_good(status: Status) -> bool {
 
 /// Tells the metrics what they forgot while the server was down.
 pub(super) async fn note_successes(live: &Live) -> Result<(), Error> {
-    let names = live.store().hosts(None).await?;
-    let names: BTreeMap<HostId, String> = names.into_iter().map(|row| (row.id, row.name)).collect();
-    for backup in live.store().latest_backups(None, true).await? {
-        if let Some(name) = names.get(&backup.host_id) {
-            metrics::last_success(name, &backup.group, backup.finished_at);
-        }
+    for backup in live.store().good_backups().await? {
+        metrics::last_success(&backup.host_name, &backup.group, backup.finished_at);
     }
     Ok(())
 }
@@ -98,7 +93,6 @@ struct Parts<'a> {
     plans: &'a Plans,
     evidence: Evidence,
     groups: BTreeMap<HostId, Vec<GroupRow>>,
-    latest: BTreeMap<HostId, Vec<LatestBackup>>,
     running: BTreeMap<HostId, Vec<JobId>>,
     now: Timestamp,
 }
@@ -110,7 +104,6 @@ impl Parts<'_> {
         let groups: Vec<GroupView> =
             groups.into_iter().map(|group| self.group(group, facts)).collect();
         let judged = groups.iter().map(|group| (group.name.as_str(), &group.verdict));
-        let latest = self.latest.remove(&row.id).unwrap_or_default();
         HostView {
             state: host_state(&row, presence),
             dialect: row.dialect.map(Dialect::as_str),
@@ -119,7 +112,7 @@ impl Parts<'_> {
             last_seen_at: facts.last_seen_at,
             connected_since: presence.map(|presence| presence.since),
             next_backup_at: groups.iter().filter_map(next_at).min(),
-            last_backup: latest.into_iter().max_by_key(|backup| backup.ended_at).map(last_backup),
+            last_backup: newest_backup(&groups),
             running_jobs: self.running.remove(&row.id).unwrap_or_default(),
             reconnects: row.sessions.saturating_sub(1),
             queue_depth: presence.map_or(0, |presence| presence.queue_depth),
@@ -164,6 +157,11 @@ fn host_state(row: &HostRow, presence: Option<&Presence>) -> HostState {
         (None, Some(_)) => HostState::Offline,
         (None, None) => HostState::Pending,
     }
+}
+
+fn newest_backup(groups: &[GroupView]) -> Option<LastBackup> {
+    let backups = groups.iter().filter_map(|group| group.last_backup.as_ref());
+    backups.max_by_key(|backup| backup.finished_at).cloned()
 }
 
 fn next_at(group: &GroupView) -> Option<Timestamp> {

@@ -1,9 +1,6 @@
 //! The view in memory, and the texts of its updates.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::ws::Utf8Bytes;
 use holdfast_protocol::{
@@ -27,9 +24,17 @@ pub(super) struct State {
     rev: u64,
     hosts: BTreeMap<HostId, HostView>,
     jobs: BTreeMap<JobId, JobView>,
+    /// The open ones among them, by host, and the ended ones, oldest first: an event must not look
+    /// through all jobs of the fleet.
+    open: BTreeMap<HostId, BTreeSet<JobId>>,
+    ended: BTreeSet<(Timestamp, JobId)>,
+    running: usize,
+    online: usize,
     /// Those that are not resolved.
     alerts: BTreeMap<Uuid, AlertView>,
     progress: BTreeMap<JobId, Shown>,
+    /// Whose progress waits to be told, and from when on.
+    waiting: BTreeSet<(Instant, JobId)>,
     snapshot: Option<Utf8Bytes>,
     pub(super) presence: BTreeMap<HostId, Presence>,
     /// What could not be read when it changed.
@@ -41,7 +46,8 @@ pub(super) struct State {
 struct Shown {
     newest: ProgressView,
     told_at: Option<Instant>,
-    waiting: bool,
+    /// Its place among those that wait.
+    waits_for: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -95,13 +101,17 @@ impl State {
         }
         let rev = self.next_rev();
         let text = Update::Host { rev, host: &host }.text();
-        self.hosts.insert(host.id, host);
+        let online = |host: &HostView| usize::from(host.state == HostState::Online);
+        self.online += online(&host);
+        let before = self.hosts.insert(host.id, host);
+        self.online -= before.as_ref().map_or(0, online);
         Some(text)
     }
 
     pub(super) fn remove_host(&mut self, host: HostId) -> Option<Utf8Bytes> {
         self.presence.remove(&host);
-        self.hosts.remove(&host)?;
+        let gone = self.hosts.remove(&host)?;
+        self.online -= usize::from(gone.state == HostState::Online);
         let rev = self.next_rev();
         Some(Update::HostRemoved { rev, host_id: host }.text())
     }
@@ -138,14 +148,14 @@ impl State {
 
     pub(super) fn set_job(&mut self, job: JobView) -> Option<Utf8Bytes> {
         if job.status.is_terminal() {
-            self.progress.remove(&job.id);
+            self.drop_progress(job.id);
         }
         if self.jobs.get(&job.id) == Some(&job) {
             return None;
         }
         let rev = self.next_rev();
         let text = Update::Job { rev, job: &job }.text();
-        self.jobs.insert(job.id, job);
+        self.put_job(job);
         self.drop_oldest_ended();
         Some(text)
     }
@@ -158,38 +168,39 @@ impl State {
         }
         view.progress = Some(progress.clone());
         self.snapshot = None;
-        let told_at = self.progress.get(&job).and_then(|shown| shown.told_at);
-        self.progress.insert(job, Shown { newest: progress, told_at, waiting: true });
+        let known = self.progress.get(&job);
+        let told_at = known.and_then(|shown| shown.told_at);
+        let waits_for = known.and_then(|shown| shown.waits_for).unwrap_or_else(|| {
+            told_at.map_or_else(Instant::now, |at| at + super::PROGRESS_INTERVAL)
+        });
+        self.waiting.insert((waits_for, job));
+        let waits_for = Some(waits_for);
+        self.progress.insert(job, Shown { newest: progress, told_at, waits_for });
+    }
+
+    fn drop_progress(&mut self, job: JobId) {
+        let waits_for = self.progress.remove(&job).and_then(|shown| shown.waits_for);
+        if let Some(at) = waits_for {
+            self.waiting.remove(&(at, job));
+        }
     }
 
     /// When the next waiting progress may be told.
     pub(super) fn next_flush(&self) -> Option<Instant> {
-        let waiting = self.progress.values().filter(|shown| shown.waiting);
-        waiting
-            .map(|shown| {
-                shown.told_at.map_or_else(Instant::now, |at| at + super::PROGRESS_INTERVAL)
-            })
-            .min()
+        self.waiting.first().map(|(at, _)| *at)
     }
 
     /// The progress of all jobs whose turn it is.
-    pub(super) fn take_progress(&mut self, now: Instant, interval: Duration) -> Vec<Utf8Bytes> {
-        let mut rev = self.rev;
+    pub(super) fn take_progress(&mut self, now: Instant) -> Vec<Utf8Bytes> {
         let mut updates = Vec::new();
-        for (job, shown) in &mut self.progress {
-            let due = shown.told_at.is_none_or(|at| at + interval <= now);
-            if !shown.waiting || !due {
-                continue;
-            }
-            rev += 1;
-            let update = Update::Progress { rev, job_id: *job, progress: &shown.newest };
+        while let Some((at, job)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.remove(&(at, job));
+            let rev = self.next_rev();
+            let Some(shown) = self.progress.get_mut(&job) else { continue };
+            let update = Update::Progress { rev, job_id: job, progress: &shown.newest };
             updates.push(update.text());
-            shown.waiting = false;
+            shown.waits_for = None;
             shown.told_at = Some(now);
-        }
-        if rev != self.rev {
-            self.rev = rev;
-            self.snapshot = None;
         }
         updates
     }
@@ -234,15 +245,12 @@ impl State {
     }
 
     pub(super) fn open_jobs_of(&self, host: HostId) -> impl Iterator<Item = JobId> {
-        let jobs = self.jobs.values();
-        jobs.filter(move |job| job.host_id == host && !job.status.is_terminal()).map(|job| job.id)
+        self.open.get(&host).into_iter().flatten().copied()
     }
 
     /// Hosts, hosts online, jobs that run.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
-        let running = self.jobs.values().filter(|job| is_active(job.status)).count();
-        let online = self.hosts.values().filter(|host| host.state == HostState::Online).count();
-        (self.hosts.len(), online, running)
+        (self.hosts.len(), self.online, self.running)
     }
 
     /// Hosts whose next due time has passed, whose verdict time alone has changed, or that could
@@ -257,11 +265,33 @@ impl State {
         due
     }
 
+    fn put_job(&mut self, job: JobView) {
+        self.take_job(job.id);
+        self.running += usize::from(is_active(job.status));
+        if job.status.is_terminal() {
+            self.ended.insert((job.created_at, job.id));
+        } else {
+            self.open.entry(job.host_id).or_default().insert(job.id);
+        }
+        self.jobs.insert(job.id, job);
+    }
+
+    fn take_job(&mut self, job: JobId) {
+        let Some(job) = self.jobs.remove(&job) else { return };
+        self.running -= usize::from(is_active(job.status));
+        self.ended.remove(&(job.created_at, job.id));
+        if let Some(open) = self.open.get_mut(&job.host_id) {
+            open.remove(&job.id);
+            if open.is_empty() {
+                self.open.remove(&job.host_id);
+            }
+        }
+    }
+
     fn drop_oldest_ended(&mut self) {
-        let ended = self.jobs.values().filter(|job| job.status.is_terminal());
-        if ended.clone().count() > ENDED_JOBS as usize {
-            let oldest = ended.min_by_key(|job| (job.created_at, job.id)).map(|job| job.id);
-            oldest.and_then(|job| self.jobs.remove(&job));
+        while self.ended.len() > ENDED_JOBS as usize {
+            let Some((_, oldest)) = self.ended.pop_first() else { break };
+            self.take_job(oldest);
         }
     }
 

@@ -220,6 +220,7 @@ const OPEN_SLOTS: &str =
         AND j.status <> 'missed'
     LEFT JOIN jobs b ON b.id = (SELECT r.id FROM jobs r
         WHERE r.schedule_id = e.schedule_id AND r.scheduled_at < e.due_at
+            AND r.scheduled_at >= e.due_at - 691200000
             AND r.started_at <= e.due_at
             AND (r.finished_at IS NULL OR r.finished_at > e.due_at)
         ORDER BY r.scheduled_at DESC LIMIT 1)

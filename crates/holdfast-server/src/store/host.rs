@@ -170,17 +170,35 @@ impl Store {
     /// Writes down when these hosts were last heard.
     pub(crate) async fn note_seen(&self, seen: &[(HostId, Timestamp)]) -> Result<(), Error> {
         const PHASE: &str = "noting when hosts were heard";
-        let mut tx = self.begin(PHASE).await?;
-        for (host, at) in seen {
-            sqlx::query("UPDATE hosts SET last_seen_at = $1 WHERE id = $2")
-                .bind(at.as_millisecond())
-                .bind(host.to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(Error::database(PHASE))?;
+        // Others want to write too, so a large fleet is written in parts.
+        for part in seen.chunks(SEEN_PER_COMMIT) {
+            let mut tx = self.begin(PHASE).await?;
+            note_seen(&mut tx, part).await.map_err(Error::database(PHASE))?;
+            tx.commit().await.map_err(Error::database(PHASE))?;
         }
-        tx.commit().await.map_err(Error::database(PHASE))
+        Ok(())
     }
+}
+
+/// So many hosts at a time; each takes two of a statement's parameters.
+const SEEN_PER_COMMIT: usize = 500;
+
+/// Writes down when these hosts were last heard, in one statement.
+pub(super) async fn note_seen(
+    connection: &mut SqliteConnection,
+    seen: &[(HostId, Timestamp)],
+) -> Result<(), sqlx::Error> {
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let mut query =
+        QueryBuilder::<Sqlite>::new("UPDATE hosts SET last_seen_at = heard.column2 FROM (");
+    query.push_values(seen, |mut row, (host, at)| {
+        row.push_bind(host.to_string()).push_bind(at.as_millisecond());
+    });
+    query.push(") AS heard WHERE hosts.id = heard.column1");
+    query.build().execute(connection).await?;
+    Ok(())
 }
 
 /// Narrows a query with a `WHERE` to some hosts.

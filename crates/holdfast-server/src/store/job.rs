@@ -46,16 +46,21 @@ pub(crate) struct JobRow {
     pub(crate) not_before: Option<Timestamp>,
 }
 
-/// The newest ended backup, or the newest good one, of one group.
+/// The newest good backup of one group.
+#[derive(Debug, Clone)]
+pub(crate) struct GoodBackup {
+    pub(crate) host_name: String,
+    pub(crate) group: String,
+    pub(crate) finished_at: Timestamp,
+}
+
+/// The newest ended backup of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct LatestBackup {
-    pub(crate) host_id: HostId,
     pub(crate) job_id: JobId,
     pub(crate) group: String,
     pub(crate) status: Status,
     pub(crate) finished_at: Timestamp,
-    /// When the server learned of it.
-    pub(crate) ended_at: Timestamp,
     pub(crate) snapshot_id: Option<String>,
 }
 
@@ -135,10 +140,14 @@ impl Store {
     /// All jobs that have not ended, and the newest `ended` that have.
     pub(crate) async fn recent_jobs(&self, ended: u32) -> Result<Vec<JobRow>, Error> {
         const PHASE: &str = "reading recent jobs";
+        // Two looks into an index; one `OR` would read the whole history.
         let rows = sqlx::query(select_jobs!(
-            "WHERE j.status IN ('queued', 'running', 'paused') OR j.id IN (
-                 SELECT id FROM jobs WHERE status NOT IN ('queued', 'running', 'paused')
-                 ORDER BY created_at DESC, id DESC LIMIT $1)
+            "WHERE j.id IN (
+                 SELECT id FROM jobs WHERE status IN ('queued', 'running', 'paused')
+                 UNION ALL
+                 SELECT id FROM (SELECT id FROM jobs
+                     WHERE status NOT IN ('queued', 'running', 'paused')
+                     ORDER BY created_at DESC, id DESC LIMIT $1) newest)
              ORDER BY j.created_at DESC, j.id DESC"
         ))
         .bind(i64::from(ended))
@@ -148,29 +157,22 @@ impl Store {
         read_all(&rows).map_err(Error::database(PHASE))
     }
 
-    /// The newest ended backup of every group of these hosts (or of all), good or not.
-    pub(crate) async fn latest_backups(
-        &self,
-        only: Option<&[HostId]>,
-        good: bool,
-    ) -> Result<Vec<LatestBackup>, Error> {
-        const PHASE: &str = "reading the latest backups";
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT host_id, id, group_name, status, finished_at, ended_at, snapshot_id FROM (
-                 SELECT host_id, id, group_name, status, finished_at, ended_at, snapshot_id,
-                     ROW_NUMBER() OVER (PARTITION BY host_id, group_name
-                                        ORDER BY ended_at DESC, id DESC) AS place
-                 FROM jobs WHERE operation = 'backup' AND ended_at IS NOT NULL",
-        );
-        if good {
-            query.push(" AND status IN ('succeeded', 'partial')");
-        } else {
-            query.push(" AND status NOT IN ('queued', 'running', 'paused')");
-        }
-        super::host::only_hosts(&mut query, "host_id", only);
-        query.push(") newest WHERE place = 1");
-        let rows = query.build().fetch_all(self.readers()).await.map_err(Error::database(PHASE))?;
-        rows.iter().map(read_latest).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    /// The newest good backup of every group, and when it ended.
+    pub(crate) async fn good_backups(&self) -> Result<Vec<GoodBackup>, Error> {
+        const PHASE: &str = "reading the latest good backups";
+        let rows = sqlx::query(
+            "SELECT h.name AS host_name, g.name AS group_name, (
+                 SELECT finished_at FROM jobs WHERE host_id = g.host_id AND group_name = g.name
+                     AND operation = 'backup' AND ended_at IS NOT NULL
+                     AND status IN ('succeeded', 'partial')
+                 ORDER BY ended_at DESC, id DESC LIMIT 1) AS finished_at
+             FROM source_groups g JOIN hosts h ON h.id = g.host_id",
+        )
+        .fetch_all(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let good = rows.iter().filter_map(|row| read_good(row).transpose());
+        good.collect::<Result<_, _>>().map_err(Error::database(PHASE))
     }
 
     /// How many jobs are in one of these states.
@@ -202,7 +204,8 @@ impl Store {
     ) -> Result<Vec<(HostId, JobId)>, Error> {
         const PHASE: &str = "reading running jobs";
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT host_id, id FROM jobs WHERE status IN ('running', 'paused')",
+            "SELECT host_id, id FROM jobs
+             WHERE status IN ('queued', 'running', 'paused') AND status <> 'queued'",
         );
         super::host::only_hosts(&mut query, "host_id", only);
         query.push(" ORDER BY created_at, id");
@@ -215,8 +218,8 @@ impl Store {
     pub(crate) async fn accepted_jobs(&self, host: HostId) -> Result<Vec<JobId>, Error> {
         const PHASE: &str = "reading a host's open jobs";
         let rows = sqlx::query(
-            "SELECT id FROM jobs WHERE host_id = $1 AND (status IN ('running', 'paused')
-                 OR (status = 'queued' AND accepted_at IS NOT NULL))",
+            "SELECT id FROM jobs WHERE host_id = $1 AND status IN ('queued', 'running', 'paused')
+                 AND (status <> 'queued' OR accepted_at IS NOT NULL)",
         )
         .bind(host.to_string())
         .fetch_all(self.readers())
@@ -282,14 +285,18 @@ fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
     })
 }
 
+fn read_good(row: &SqliteRow) -> Result<Option<GoodBackup>, sqlx::Error> {
+    let Some(finished_at) = row.time_opt("finished_at")? else { return Ok(None) };
+    let (host_name, group) = (row.text("host_name")?, row.text("group_name")?);
+    Ok(Some(GoodBackup { host_name, group, finished_at }))
+}
+
 fn read_latest(row: &SqliteRow) -> Result<LatestBackup, sqlx::Error> {
     Ok(LatestBackup {
-        host_id: row.parsed("host_id")?,
         job_id: row.parsed("id")?,
         group: row.text("group_name")?,
         status: row.status("status")?,
         finished_at: row.time("finished_at")?,
-        ended_at: row.time("ended_at")?,
         snapshot_id: row.text_opt("snapshot_id")?,
     })
 }

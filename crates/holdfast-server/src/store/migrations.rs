@@ -21,6 +21,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (9, "growth", include_str!("../../migrations/0009_growth.sql")),
     (10, "dialects", include_str!("../../migrations/0010_dialects.sql")),
     (11, "operations", include_str!("../../migrations/0011_operations.sql")),
+    (12, "history", include_str!("../../migrations/0012_history.sql")),
 ];
 
 /// Brings the database up to date.

@@ -1,6 +1,5 @@
 //! Opening and closing a session: the one place where an epoch is handed out.
 
-use holdfast_link::crash;
 use holdfast_protocol::{
     HostId, Incarnation, Instance, Message,
     message::{config, link::Hello, schedule},
@@ -51,27 +50,22 @@ impl Store {
         host: HostId,
         hello: &Hello,
     ) -> Result<Result<Opened, Refusal>, Error> {
-        const PHASE: &str = "opening a session";
-        let mut tx = self.begin(PHASE).await?;
-        let now = self.now();
-        let row = sqlx::query(
-            "SELECT incarnation, boot, instance FROM hosts WHERE id = $1 AND removed_at IS NULL",
-        )
-        .bind(host.to_string())
-        .fetch_optional(&mut *tx)
-        .await
-        .map_err(Error::database(PHASE))?;
-        if let Err(refusal) = check(row.as_ref(), hello).map_err(Error::database(PHASE))? {
-            return Ok(Err(refusal));
-        }
-        catch_up(&mut tx, host, hello).await.map_err(Error::database(PHASE))?;
-        let opened = take_epoch(&mut tx, host, hello, now).await.map_err(Error::database(PHASE))?;
-        crash::point(PHASE, "before the commit");
-        tx.commit().await.map_err(Error::database(PHASE))?;
-        crash::point(PHASE, "after the commit");
-        self.bus().fence(host, opened.epoch);
-        self.bus().touch_host(host);
-        Ok(Ok(opened))
+        self.inner.doorway.enter(host, hello.clone()).await
+    }
+
+    /// Has it written down when the agent of a link that has ended was last heard.
+    pub(crate) async fn session_ended(&self, host: HostId, heard_at: Timestamp) {
+        self.inner.doorway.leave(host, heard_at).await;
+    }
+
+    /// The version of a host's configuration.
+    pub(crate) async fn config_version(&self, host: HostId) -> Result<i64, Error> {
+        const PHASE: &str = "reading a configuration's version";
+        sqlx::query_scalar("SELECT config_version FROM hosts WHERE id = $1")
+            .bind(host.to_string())
+            .fetch_one(self.readers())
+            .await
+            .map_err(Error::database(PHASE))
     }
 
     /// What the agent of `host` should know: its configuration and its schedules, as of one moment.
@@ -104,7 +98,29 @@ impl Store {
     }
 }
 
-fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, sqlx::Error> {
+/// Opens a session in the transaction of a round.
+pub(super) async fn open(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    hello: &Hello,
+    now: Timestamp,
+) -> Result<Result<Opened, Refusal>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT incarnation, boot, instance, next_seq FROM hosts
+         WHERE id = $1 AND removed_at IS NULL",
+    )
+    .bind(host.to_string())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let row = match check(row, hello)? {
+        Ok(row) => row,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    catch_up(&mut *connection, host, hello, row.int("next_seq")?).await?;
+    take_epoch(connection, host, hello, now).await.map(Ok)
+}
+
+fn check(row: Option<SqliteRow>, hello: &Hello) -> Result<Result<SqliteRow, Refusal>, sqlx::Error> {
     let Some(row) = row else { return Ok(Err(Refusal::NotEnrolled)) };
     let known: Option<Incarnation> = row.parsed_opt("incarnation")?;
     let (boot, instance) = (row.count("boot")?, row.parsed_opt::<Instance>("instance")?);
@@ -117,7 +133,7 @@ fn check(row: Option<&SqliteRow>, hello: &Hello) -> Result<Result<(), Refusal>, 
         Some(_) if hello.boot == boot && instance.is_some() && instance != hello.instance => {
             Err(Refusal::Cloned)
         }
-        Some(_) => Ok(()),
+        Some(_) => Ok(row),
     })
 }
 
@@ -128,11 +144,8 @@ async fn catch_up(
     connection: &mut SqliteConnection,
     host: HostId,
     hello: &Hello,
+    next: i64,
 ) -> Result<(), sqlx::Error> {
-    let next: i64 = sqlx::query_scalar("SELECT next_seq FROM hosts WHERE id = $1")
-        .bind(host.to_string())
-        .fetch_one(&mut *connection)
-        .await?;
     let theirs = hello.received.min(MAX_NUMBER);
     if int(theirs) < next {
         return Ok(());

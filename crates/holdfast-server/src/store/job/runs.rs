@@ -32,7 +32,8 @@ pub(crate) struct GroupRuns {
     pub(crate) running_since: Option<Timestamp>,
 }
 
-/// Each of these is one look into an index.
+/// Each of these is one look into an index; that of the open jobs is only looked into by the very
+/// words it was made with.
 const SELECT: &str = "WITH newest AS (
     SELECT g.host_id, g.name,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
@@ -58,7 +59,8 @@ const SELECT: &str = "WITH newest AS (
          ORDER BY created_at DESC, id DESC LIMIT 1) AS last_run_at,
         (SELECT MIN(COALESCE(started_at, created_at)) FROM jobs
          WHERE host_id = g.host_id AND group_name = g.name
-             AND operation = 'backup' AND status IN ('running', 'paused')) AS running_since
+             AND operation = 'backup' AND status <> 'queued'
+             AND status IN ('queued', 'running', 'paused')) AS running_since
     FROM source_groups g WHERE 1 = 1";
 
 const JOINS: &str = ")
