@@ -215,8 +215,7 @@ impl State {
     pub fn summary(&self) -> Result<(Vec<JobId>, u64), StoreError> {
         self.database.read_now("reading the journal", |txn| {
             let jobs = journal::active(txn)?.iter().map(Entry::job_id).collect();
-            let positions = outbox::positions(txn)?;
-            Ok((jobs, positions.next - positions.oldest))
+            Ok((jobs, outbox::waiting(txn)?))
         })
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Counters: [`BOOT`], [`NEXT`], [`RECEIVED`], [`ORDER`], [`ENDED_NEXT`],
+/// Counters: [`ACKED`], [`KEPT_SIZE`], [`BOOT`], [`NEXT`], [`RECEIVED`], [`ORDER`], [`ENDED_NEXT`],
 /// [`LISTING_NEXT`], [`IGNORED`].
 pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// Texts: [`INCARNATION`], and the settings under [`CONFIG`] and [`SCHEDULES`].
@@ -29,6 +29,10 @@ pub(super) const LISTINGS: TableDefinition<'_, u128, u64> = TableDefinition::new
 pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &str> =
     TableDefinition::new("dead_letters");
 
+/// Our newest record that the server has acknowledged.
+pub(super) const ACKED: &str = "acked";
+/// The bytes of the acknowledged records that are still kept.
+pub(super) const KEPT_SIZE: &str = "kept_size";
 /// Process starts of this incarnation.
 pub(super) const BOOT: &str = "boot";
 /// The position the next appended record gets.

@@ -142,14 +142,51 @@ async fn records_are_numbered_from_one_and_leave_only_when_acknowledged() {
     bench.state().append((1..=5).map(note).collect()).await.unwrap();
     bench.state().forget(2).await.unwrap();
     bench.reopen();
-    assert_eq!(seqs(&bench.outbox().await), [3, 4, 5]);
+    assert_eq!(bench.state().summary().unwrap().1, 3);
+    assert_eq!(seqs(&bench.state().load(2, 10).await.unwrap()), [3, 4, 5]);
     assert_eq!(seqs(&bench.state().load(3, 1).await.unwrap()), [4]);
     bench.state().forget(5).await.unwrap();
     bench.reopen();
-    let positions = bench.state().positions().await.unwrap();
-    assert_eq!(positions, Positions { received: 0, oldest: 6, next: 6 });
+    assert_eq!(bench.state().summary().unwrap().1, 0);
     bench.state().append(vec![note(6)]).await.unwrap();
-    assert_eq!(seqs(&bench.outbox().await), [6], "a position is never used twice");
+    let new = bench.state().load(5, 10).await.unwrap();
+    assert_eq!(seqs(&new), [6], "a position is never used twice");
+}
+
+#[tokio::test]
+async fn a_server_from_yesterday_is_given_what_it_had_acknowledged_since() {
+    let mut bench = Bench::new();
+    bench.state().append((1..=5).map(note).collect()).await.unwrap();
+    bench.state().forget(5).await.unwrap();
+    bench.reopen();
+    // It says that it has received 2 records; the session goes on behind those.
+    let positions = bench.state().positions().await.unwrap();
+    assert_eq!(positions, Positions { received: 0, oldest: 1, next: 6 });
+    assert_eq!(seqs(&bench.state().load(2, 10).await.unwrap()), [3, 4, 5]);
+    // And acknowledges them a second time.
+    bench.state().forget(3).await.unwrap();
+    assert_eq!(bench.state().summary().unwrap().1, 0, "none of them waits");
+}
+
+#[tokio::test]
+async fn of_what_was_acknowledged_only_the_newest_is_kept() {
+    let mut bench = Bench::new();
+    bench.state().append((1..=600).map(note).collect()).await.unwrap();
+    for through in [1, 300, 600] {
+        bench.state().forget(through).await.unwrap();
+    }
+    let positions = bench.state().positions().await.unwrap();
+    assert_eq!(positions, Positions { received: 0, oldest: 600 - 512 + 1, next: 601 });
+    let large = |number: u128| {
+        let snapshot_id = Some("x".repeat(10_000));
+        Message::JobFinished(Finished { snapshot_id, ..finished(job(number)) })
+    };
+    bench.state().append((1..=100).map(large).collect()).await.unwrap();
+    bench.state().forget(700).await.unwrap();
+    let positions = bench.state().positions().await.unwrap();
+    assert!((670..=680).contains(&positions.oldest), "{positions:?}");
+    bench.reopen();
+    assert_eq!(bench.state().summary().unwrap().1, 0);
 }
 
 #[tokio::test]

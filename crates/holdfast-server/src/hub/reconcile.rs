@@ -43,6 +43,14 @@ impl Reconciler {
             if let Err(error) = self.compare(store, live, host, &heard.heartbeat).await {
                 tracing::warn!(%host, %error, "a heartbeat could not be compared");
             }
+            let version = heard.heartbeat.config_version;
+            if registry.is_overtaken(host, version) {
+                match store.pass_config_version(host, version).await {
+                    Ok(true) => untold.push(host),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%host, %error, "a version could not be passed"),
+                }
+            }
             if self.stays_behind(host, registry.lacks_config(host, heard.heartbeat.config_version))
             {
                 untold.push(host);

@@ -80,6 +80,11 @@ impl Registry {
         self.owed().get(&host).is_some_and(|owed| version < *owed)
     }
 
+    /// Whether a host has a later configuration in force than this server ever made.
+    pub(super) fn is_overtaken(&self, host: HostId, version: i64) -> bool {
+        self.owed().get(&host).is_some_and(|owed| version > *owed)
+    }
+
     fn owed(&self) -> MutexGuard<'_, BTreeMap<HostId, i64>> {
         self.owed.lock().expect("nothing panics while holding it")
     }

@@ -91,6 +91,35 @@ impl Store {
         Ok((update, schedule::Set { version, schedules }))
     }
 
+    /// Raises the version of a host's configuration above one that its agent has from a later state
+    /// of this database, which was then set back to an older copy; whether that was needed. What
+    /// the server knows is in force again when it has been sent.
+    pub(crate) async fn pass_config_version(
+        &self,
+        host: HostId,
+        version: i64,
+    ) -> Result<bool, Error> {
+        const PHASE: &str = "passing a configuration's version";
+        if version > int(MAX_NUMBER) {
+            return Ok(false);
+        }
+        let mut tx = self.begin(PHASE).await?;
+        let passed = sqlx::query(
+            "UPDATE hosts SET config_version = $2 + 1 WHERE id = $1 AND config_version < $2",
+        )
+        .bind(host.to_string())
+        .bind(version)
+        .execute(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        let passed = passed.rows_affected() == 1;
+        if passed {
+            tracing::warn!(%host, version, "the agent's configuration is of a later state");
+        }
+        Ok(passed)
+    }
+
     /// The messages that bring an agent's configuration up to date, and their version.
     pub(crate) async fn config_messages(&self, host: HostId) -> Result<(i64, [Message; 2]), Error> {
         let (update, set) = self.config(host).await?;
