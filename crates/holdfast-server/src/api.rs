@@ -13,6 +13,7 @@
 
 mod agent_link;
 mod alerts;
+mod audit;
 mod calendar;
 mod channels;
 mod enrol;
@@ -124,6 +125,7 @@ pub fn router(state: AppState) -> Router {
 fn documented() -> OpenApiRouter<AppState> {
     let api = OpenApiRouter::new()
         .merge(alerts::router())
+        .merge(audit::router())
         .merge(calendar::router())
         .merge(channels::router())
         .merge(enrol::router())

@@ -4,6 +4,7 @@
 //! in the API document as `x-role`, and the same words are what the guard enforces: a route that
 //! says nothing is closed to everybody.
 
+pub(crate) mod asking;
 pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod guard;

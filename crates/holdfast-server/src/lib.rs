@@ -29,6 +29,7 @@ pub mod metrics;
 #[cfg(test)]
 mod month;
 mod openapi;
+pub mod own_backup;
 mod secret;
 pub mod server;
 pub mod store;

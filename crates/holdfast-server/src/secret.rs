@@ -14,13 +14,17 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, Mac};
 use holdfast_protocol::message::config::Secret;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// Seals and opens secrets with the key of one data directory.
 #[derive(Clone)]
 pub(crate) struct Sealer {
     cipher: XChaCha20Poly1305,
+    /// What the end of the audit is signed with: it leads back to the key of no secret.
+    audit_key: Secret,
 }
 
 /// Where a sealed value lives. It is bound into the seal, so that a value copied to another row or
@@ -76,7 +80,15 @@ impl Sealer {
         File::open(path).and_then(|mut file| file.read_to_end(&mut key)).map_err(key_file)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&key)
             .map_err(|_| SecretError::KeyLength { path: path.to_owned() })?;
-        Ok(Self { cipher })
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes keys of any length");
+        mac.update(b"holdfast audit");
+        let audit_key = Secret::new(STANDARD_NO_PAD.encode(mac.finalize().into_bytes()));
+        Ok(Self { cipher, audit_key })
+    }
+
+    /// The key for the end of the audit.
+    pub(crate) fn audit_key(&self) -> &str {
+        self.audit_key.expose()
     }
 
     pub(crate) fn seal(&self, place: Place<'_>, secret: &str) -> String {

@@ -59,6 +59,7 @@ use tokio::sync::watch;
 use crate::{bus::Bus, clock::Clock, secret::Sealer};
 
 pub use alert::AlertFilter;
+pub use audit::AuditFilter;
 pub use channel::NewChannel;
 pub use dialect::{ForeignHost, NewForeignHost};
 pub use enrolment::{Enrolled, Enrolment, NewHost};
@@ -87,12 +88,14 @@ pub(crate) use snapshot::SeenRow;
 pub(crate) use user::UserRow;
 
 /// The file inside the data directory.
-const DATABASE: &str = "holdfast.db";
+pub(crate) const DATABASE: &str = "holdfast.db";
 /// The key file inside the data directory.
-const KEY: &str = "key";
+pub(crate) const KEY: &str = "key";
 /// How long a statement waits for another process (`holdfast token create`) to finish writing.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
+/// More changes to one host than this nobody makes between two copies of the database.
+const CONFIG_VERSIONS_LOST_MAX: i64 = 1_000_000;
 
 /// The open database. A clone is another handle to the same one.
 #[derive(Clone)]
@@ -129,8 +132,9 @@ impl Store {
     pub async fn open_with(dir: &Path, clock: Clock) -> Result<Self, OpenError> {
         create_dir(dir)?;
         let sealer = Sealer::open(&dir.join(KEY)).map_err(|source| OpenError::Key { source })?;
-        let writer = connect_writer(dir).await?;
+        let writer = connect_writer(dir, &sealer).await?;
         migrations::run(&writer, dir).await?;
+        audit::begin(&writer).await.map_err(unusable(dir))?;
         let readers = connect_readers(dir).await?;
         repository::check_key(&readers, &sealer)
             .await
@@ -147,6 +151,29 @@ impl Store {
         self.inner.apply.close().await;
         self.inner.readers.close().await;
         self.inner.writer.close().await;
+    }
+
+    /// Writes the database as it is at one moment into a new file.
+    pub(crate) async fn copy_to(&self, file: &Path) -> Result<(), sqlx::Error> {
+        let file = file.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO $1").bind(file).execute(self.readers()).await?;
+        Ok(())
+    }
+
+    /// Whether every page of the database file is as it should be.
+    pub(crate) async fn is_whole(&self) -> bool {
+        let found = sqlx::query_scalar::<_, String>("PRAGMA integrity_check");
+        found.fetch_one(self.readers()).await.is_ok_and(|found| found == "ok")
+    }
+
+    /// Makes what every host knows of its configuration outdated, so that each is sent what is in
+    /// this database though it may have had later versions.
+    pub(crate) async fn outdate_configs(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE hosts SET config_version = config_version + $1")
+            .bind(CONFIG_VERSIONS_LOST_MAX)
+            .execute(&self.inner.writer)
+            .await?;
+        Ok(())
     }
 
     /// Whether the database answers, for the health page.
@@ -188,7 +215,7 @@ impl Store {
     }
 }
 
-fn create_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     let refused = |source| OpenError::Directory { path: dir.to_owned(), source };
     if !dir.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
@@ -201,12 +228,21 @@ fn create_dir(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn connect_writer(dir: &Path) -> Result<SqlitePool, OpenError> {
+fn unusable(dir: &Path) -> impl Fn(sqlx::Error) -> OpenError {
+    move |source| OpenError::Database { path: dir.join(DATABASE), source }
+}
+
+async fn connect_writer(dir: &Path, sealer: &Sealer) -> Result<SqlitePool, OpenError> {
+    let key: Arc<str> = sealer.audit_key().into();
     let options = options(dir).create_if_missing(true).optimize_on_close(true, None);
     SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        .after_connect(move |connection, _| {
+            let key = Arc::clone(&key);
+            Box::pin(async move { audit::bring_key(connection, &key).await })
+        })
         .connect_with(options)
         .await
         .map_err(|source| OpenError::Database { path: dir.join(DATABASE), source })

@@ -4,6 +4,7 @@
 //! is ever written.
 
 mod alert;
+mod audit;
 mod calendar;
 mod channel;
 pub(crate) mod days;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
+pub use audit::{AnchorError, AuditEntryView, AuditHead, AuditPage, AuditVerdict};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
 pub use days::Days;

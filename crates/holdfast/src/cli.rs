@@ -56,7 +56,7 @@ impl Cli {
 /// server's comes before the command (`holdfast --url … repo add …`) or from the environment.
 fn with_server_url(command: clap::Command) -> clap::Command {
     let command = command.mut_subcommands(with_server_url);
-    let local = ["server", "token", "create"].contains(&command.get_name());
+    let local = ["server", "backup", "restore"].contains(&command.get_name());
     if local || command.get_arguments().any(|arg| arg.get_long() == Some("url")) {
         return command;
     }
@@ -120,11 +120,17 @@ pub(crate) enum Command {
     /// Add, try or remove a channel.
     #[command(subcommand)]
     Channel(Channel),
+    /// Tell who did what, and whether that was tampered with.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Run the control plane: links to all agents, REST API and dashboard.
     Server(Server),
-    /// Make API tokens, straight in a server's data directory.
+    /// Make, list or remove API tokens.
     #[command(subcommand)]
     Token(Token),
+    /// Make, list, change or remove users.
+    #[command(subcommand)]
+    User(User),
     /// List the hosts.
     Hosts,
     /// Add, show or remove a host.
@@ -165,10 +171,14 @@ pub(crate) enum Command {
 
 /// `holdfast server`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Server {
+    /// Back the control plane up, or bring it back.
+    #[command(subcommand)]
+    pub(crate) copy: Option<ServerCopy>,
     /// The directory that holds everything the server must keep. Made when it does not exist.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    pub(crate) data: Option<PathBuf>,
     /// The address to listen at; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     pub(crate) listen: String,
@@ -187,6 +197,119 @@ pub(crate) struct Server {
     /// How log lines on standard error look. HOLDFAST_LOG sets which (default: info).
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
+}
+
+/// `holdfast server backup` and `holdfast server restore`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCopy {
+    /// Put a copy of the control plane into a restic repository. The server may be running.
+    Backup(CopyArgs),
+    /// Bring the control plane back into an empty data directory.
+    Restore {
+        /// Where the copy is and where it goes.
+        #[command(flatten)]
+        copy: CopyArgs,
+        /// The snapshot; the newest when left out.
+        #[arg(long, value_name = "ID", default_value = "latest")]
+        snapshot: String,
+    },
+}
+
+/// Where the control plane's own copy goes, and what opens it.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// The server's data directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// A file that holds restic's repository location.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) repo_file: PathBuf,
+    /// A file that holds the repository's password.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: PathBuf,
+    /// A file that holds the passphrase under which the key is sealed. Keep it elsewhere too:
+    /// without it the copy opens no stored credential.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: PathBuf,
+    /// A file of NAME=VALUE lines with the backend's credentials.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) environment_file: Option<PathBuf>,
+    /// restic's program.
+    #[arg(long, value_name = "FILE", default_value = "restic")]
+    pub(crate) restic: PathBuf,
+}
+
+/// `holdfast audit …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// List who did what, the newest first.
+    List {
+        /// Only of this user, API token or host.
+        #[arg(long, value_name = "NAME")]
+        actor: Option<String>,
+        /// Only this action, such as `host.add`, or all of a noun, such as `host`.
+        #[arg(long, value_name = "ACTION")]
+        action: Option<String>,
+        /// How many at most.
+        #[arg(long, value_name = "COUNT", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Tell whether an entry was changed, taken out, moved or is missing at the end. Exits with 1
+    /// when one was.
+    Verify {
+        /// What an earlier `audit verify` printed as the anchor.
+        #[arg(long, value_name = "SEQ:HASH")]
+        anchor: Option<String>,
+    },
+}
+
+/// `holdfast user …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user.
+    Add {
+        /// The user's name.
+        name: String,
+        /// What the user may do.
+        #[arg(long, value_enum)]
+        role: Role,
+        /// A file that holds the password; `-` reads standard input.
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+        /// Only on hosts of this host group. May be given several times.
+        #[arg(long, value_name = "NAME")]
+        host_group: Vec<String>,
+    },
+    /// List the users.
+    List,
+    /// Change a user, who is signed out everywhere.
+    Set {
+        /// The user's name.
+        name: String,
+        /// What the user may do.
+        #[arg(long, value_enum)]
+        role: Option<Role>,
+        /// A file that holds a new password; `-` reads standard input.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+        /// Only on hosts of this host group; `*` for all. May be given several times.
+        #[arg(long, value_name = "NAME")]
+        host_group: Vec<String>,
+        /// Keep the user out.
+        #[arg(long, conflicts_with = "enable")]
+        disable: bool,
+        /// Let the user in again.
+        #[arg(long)]
+        enable: bool,
+        /// Forget the user's authenticator app.
+        #[arg(long)]
+        forget_totp: bool,
+    },
+    /// Remove a user.
+    Remove {
+        /// The user's name.
+        name: String,
+    },
 }
 
 /// How log lines look.
@@ -208,9 +331,23 @@ pub(crate) enum Token {
         /// What its bearer may do.
         #[arg(long, value_enum)]
         role: Role,
-        /// The server's data directory. The server may be running.
+        /// Only on hosts of this host group. May be given several times.
+        #[arg(long, value_name = "NAME", conflicts_with = "data")]
+        host_group: Vec<String>,
+        /// For how long, such as `90d`; without an end when left out.
+        #[arg(long = "for", value_name = "AGE", value_parser = age::seconds, conflicts_with = "data")]
+        life: Option<u64>,
+        /// The server's data directory, on its own machine: takes no token. The server may be
+        /// running.
         #[arg(long, value_name = "DIR")]
-        data: PathBuf,
+        data: Option<PathBuf>,
+    },
+    /// List the tokens.
+    List,
+    /// Remove a token: its bearer is turned away from now on.
+    Remove {
+        /// The token's name or id.
+        token: String,
     },
 }
 
@@ -223,6 +360,17 @@ pub(crate) enum Role {
     Operator,
     /// Also change hosts, repositories, source groups and schedules.
     Admin,
+}
+
+impl Role {
+    /// The word in the API.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// `holdfast host …`.

@@ -97,6 +97,11 @@ impl Client {
         self.ask(Method::PUT, path, &[], Some(body)).await
     }
 
+    /// `PATCH`.
+    pub(crate) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value, ApiError> {
+        self.ask(Method::PATCH, path, &[], Some(body)).await
+    }
+
     /// `DELETE`.
     pub(crate) async fn delete(&self, path: &[&str]) -> Result<Value, ApiError> {
         self.ask(Method::DELETE, path, &[], None).await

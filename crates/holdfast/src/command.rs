@@ -1,9 +1,10 @@
 //! What each command does.
 //!
-//! `server` and `token` work on a data directory; everything else is a question or an order to a
-//! server, carried by an [`Operator`].
+//! `server` and `token create --data` work on a data directory; everything else is a question or an
+//! order to a server, carried by an [`Operator`].
 
 mod alerts;
+mod audit;
 mod channels;
 mod foreign;
 mod group;
@@ -14,8 +15,10 @@ mod restore;
 mod run;
 mod schedule;
 mod server;
+mod server_copy;
 mod snapshots;
 mod token;
+mod user;
 mod why;
 
 use std::process::ExitCode;
@@ -25,7 +28,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    cli::{Cli, Command, Global},
+    cli::{self, Cli, Command, Global},
     client::{ApiError, Client, parse},
     failure::{Failure, chain},
     input,
@@ -43,8 +46,13 @@ pub(crate) struct Operator {
 /// Does what the command line says.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
+        Command::Server(cli::Server { copy: Some(copy), .. }) => {
+            server_copy::run(&copy, &Screen::new(cli.global.json))
+        }
         Command::Server(args) => server::run(&args),
-        Command::Token(command) => token::run(&command, &Screen::new(cli.global.json)),
+        Command::Token(cli::Token::Create { name, role, data: Some(data), .. }) => {
+            token::create_here(&name, role, &data, &Screen::new(cli.global.json))
+        }
         command => {
             let operator = Operator::new(&cli.global)?;
             runtime()?.block_on(operator.run(command))
@@ -72,6 +80,7 @@ impl Operator {
         match command {
             Command::Alert(command) => alerts::run(self, &command).await?,
             Command::Alerts(filter) => alerts::list(self, &filter).await?,
+            Command::Audit(command) => return audit::run(self, &command).await,
             Command::Cancel(job) => jobs::ask(self, &job.id, jobs::Request::Cancel).await?,
             Command::Channel(command) => return channels::run(self, &command).await,
             Command::Channels => channels::list(self).await?,
@@ -88,8 +97,10 @@ impl Operator {
             Command::Resume(job) => jobs::ask(self, &job.id, jobs::Request::Resume).await?,
             Command::Run(args) => return run::run(self, &args).await,
             Command::Schedule(command) => schedule::run(self, &command).await?,
-            Command::Server(_) | Command::Token(_) => unreachable!("handled without a server"),
+            Command::Server(_) => unreachable!("handled without a server"),
             Command::Snapshots(host) => snapshots::list(self, &host.host).await?,
+            Command::Token(command) => token::run(self, &command).await?,
+            Command::User(command) => user::run(self, &command).await?,
             Command::Why(group) => why::tell(self, &group).await?,
         }
         Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod model;
 mod output;
+mod restic;
 mod suggest;
 
 use std::process::ExitCode;

@@ -112,6 +112,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists who did what, the newest first. */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells whether an entry was changed, taken out, moved or is missing at the end. */
+        get: operations["verify_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/channels": {
         parameters: {
             query?: never;
@@ -178,6 +212,43 @@ export interface paths {
         put?: never;
         /** Sends a test message by a channel, once, and tells whether it arrived. */
         post: operations["test_channel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dialects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the dialects that agents of hosts may speak. */
+        get: operations["list_dialects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/dialects/{dialect}/hosts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Adds a host whose agent speaks another system's words. Its agent connects with the token in the
+         *     answer.
+         */
+        post: operations["add_foreign_host"];
         delete?: never;
         options?: never;
         head?: never;
@@ -284,7 +355,8 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        put?: never;
+        /** Changes a source group. Jobs that are under way go on as they began. */
+        put: operations["change_group"];
         post?: never;
         /** Removes a source group and its schedule. Its snapshots stay. */
         delete: operations["remove_group"];
@@ -306,6 +378,27 @@ export interface paths {
         post?: never;
         /** Lets the schedule decide again how old the newest snapshot of a source group may be. */
         delete: operations["remove_objective"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/hosts/{host}/groups/{name}/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows which snapshots of a source group are kept. */
+        get: operations["show_retention"];
+        /**
+         * Sets which snapshots of a source group are kept; `null` keeps all. Snapshots go when the
+         *     repository's `forget` is due, and their data with its `prune`.
+         */
+        put: operations["set_retention"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -593,6 +686,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/repositories/{repository}/credentials/{slot}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Changes the credentials of a slot: `repo` is for everyday work, and `admin` holds what differs
+         *     for the operations that delete (forget, prune, tag, unlock). Only the host that keeps the
+         *     repository in order ever gets the slot `admin`.
+         */
+        put: operations["set_credentials"];
+        post?: never;
+        /**
+         * Clears a slot: all of `admin`; of `repo` the backend credentials and the certificates, because
+         *     no repository goes without a location and a password.
+         */
+        delete: operations["clear_credentials"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/repositories/{repository}/runner": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Names the host that keeps the repository in order: it runs forget, prune and check, and it alone
+         *     gets the slot `admin`.
+         */
+        put: operations["set_runner"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/schedules": {
         parameters: {
             query?: never;
@@ -839,12 +977,24 @@ export interface components {
             /** @description Only alerts at least this grave. */
             severity_min?: components["schemas"]["Severity"];
         };
+        /** @description A host of another system to add. */
+        AddForeignHost: {
+            /**
+             * @description Where the server dials the agent, such as `ws://host:8080/ws`. Only for `local`, whose
+             *     agents listen.
+             */
+            address?: string;
+            /** @description 1 to 63 letters, digits, `.`, `_` and `-`, the first a letter or digit. */
+            name: string;
+            /** @description What the server shows at that address, as a bearer token; empty for nothing. */
+            token?: string;
+        };
         /** @description A source group to add. */
         AddGroup: {
             /** @description restic exclude patterns. */
             excludes?: string[];
-            /** @description Absolute paths to back up. */
-            includes: string[];
+            /** @description Absolute paths to back up. None for a source group that backs up a command's output. */
+            includes?: string[];
             /** @description Its name, which is also the tag of its snapshots. */
             name: string;
             /**
@@ -852,8 +1002,10 @@ export interface components {
              * @description How old the newest snapshot may be, in seconds; absent lets the schedule decide.
              */
             objective_seconds?: number | null;
+            options?: components["schemas"]["GroupOptions"] | null;
             /** @description Name or id of the repository its snapshots go to. */
             repository: string;
+            retention?: components["schemas"]["Retention"] | null;
         };
         /** @description A host to add. */
         AddHost: {
@@ -862,6 +1014,11 @@ export interface components {
         };
         /** @description A repository to add. Its secrets are sealed at once and never shown again. */
         AddRepository: {
+            /**
+             * @description Certificates in PEM that the backend's own must be signed by; absent for those that the
+             *     hosts trust.
+             */
+            ca_certificate?: string | null;
             /** @description Backend credentials by variable name, such as AWS_ACCESS_KEY_ID. */
             environment?: {
                 [key: string]: string;
@@ -900,6 +1057,24 @@ export interface components {
             password: string;
             /** @description What the user may do. */
             role: components["schemas"]["Role"];
+        };
+        /** @description What an agent of another system needs to join. */
+        AddedForeignHost: {
+            /** @description What the agent shows. It cannot be shown again. Absent when the server dials. */
+            agent_token?: string | null;
+            /** @description Where the agent connects below the server's address; absent when the server dials. */
+            connect_path?: string | null;
+            /** @description How its agent speaks. */
+            dialect: string;
+            /**
+             * Format: uuid
+             * @description The host; also the agent's id where that system has one.
+             */
+            host_id: string;
+            /** @description What the system's installer may trade for an agent token, once. Only for `nerdbackup`. */
+            install_token?: string | null;
+            /** @description Its name. */
+            name: string;
         };
         /** @description Something that somebody has to mend. */
         Alert: {
@@ -1029,6 +1204,91 @@ export interface components {
             /** @description What its bearer may do. */
             role: components["schemas"]["Role"];
         };
+        /** @description Something that somebody did. */
+        AuditEntry: {
+            /** @description What, such as `host.add`. */
+            action: string;
+            /**
+             * @description Who: the name of a user, an API token or a host; `local` for what was done on the server's
+             *     machine past the API.
+             */
+            actor: string;
+            /** @description `user`, `token`, `agent`, `public`, `local` or `server`. */
+            actor_kind: string;
+            /** @description From where; empty for what was not asked over the network. */
+            address: string;
+            /** @description How it was afterwards. */
+            after?: unknown;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description How it was. */
+            before?: unknown;
+            /** @description SHA-256 over the entry before and this one. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description Its place in the chain, from 1.
+             */
+            seq: number;
+            /** @description To what. */
+            subject: string;
+        };
+        /**
+         * @description Where the chain of entries ends. Written down elsewhere, it shows later that the whole database
+         *     was not put back.
+         */
+        AuditHead: {
+            /** @description Its hash. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description The newest entry.
+             */
+            seq: number;
+        };
+        /** @description Some of what was done. */
+        AuditPage: {
+            /** @description The newest first. */
+            entries: components["schemas"]["AuditEntry"][];
+            /**
+             * Format: int64
+             * @description What to give as `before` for the next page; absent at the end.
+             */
+            next?: number | null;
+        };
+        /** @description Whether the chain is whole. */
+        AuditVerdict: {
+            /**
+             * Format: int64
+             * @description Entries that are.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description The first entry that was changed, taken out or moved, or that is missing at the end.
+             */
+            first_bad?: number | null;
+            /** @description Where the chain ends, to be written down elsewhere. */
+            head: components["schemas"]["AuditHead"];
+            /** @description Whether it is. */
+            ok: boolean;
+        };
+        /** @description How much of the network restic may take, in KiB per second; absent for no limit. */
+        Bandwidth: {
+            /**
+             * Format: int32
+             * @description From the repository.
+             */
+            download_kib_s?: number | null;
+            /**
+             * Format: int32
+             * @description Towards the repository.
+             */
+            upload_kib_s?: number | null;
+        };
         /** @description How much of the network a job may take, in KiB per second. */
         BandwidthLimit: {
             /**
@@ -1047,6 +1307,24 @@ export interface components {
          * @enum {string}
          */
         Cause: "manual" | "schedule";
+        /** @description What to change about a source group; what is absent stays as it is. */
+        ChangeGroup: {
+            /** @description restic exclude patterns. */
+            excludes?: string[] | null;
+            /** @description Absolute paths to back up. */
+            includes?: string[] | null;
+            /**
+             * Format: int64
+             * @description How old the newest snapshot may be, in seconds.
+             */
+            objective_seconds?: number | null;
+            options?: components["schemas"]["GroupOptions"] | null;
+            /**
+             * @description Name or id of the repository its snapshots go to from now on. Older ones stay where they
+             *     are.
+             */
+            repository?: string | null;
+        };
         /** @description What to change about a host; what is left out stays. */
         ChangeHost: {
             /** @description The host group it is in; empty for none. */
@@ -1129,6 +1407,13 @@ export interface components {
             /** @description By name. */
             channels: components["schemas"]["Channel"][];
         };
+        /** @description A command of the host whose output is backed up. */
+        CommandSource: {
+            /** @description Which of the host's entries for this preset; the database's name, as a rule. */
+            database: string;
+            /** @description What kind of data it is. */
+            preset: components["schemas"]["SourcePreset"];
+        };
         /** @description The days of all hosts, compact because a fleet may have ten thousand. */
         Days: {
             /**
@@ -1204,6 +1489,20 @@ export interface components {
          * @enum {string}
          */
         DeliveryEvent: "opened" | "resolved" | "test" | "job_started" | "job_ended";
+        /** @description The words of another system. */
+        Dialect: {
+            /** @description What can be asked of hosts whose agents speak it. */
+            capabilities: string[];
+            /** @description Where its agents connect below the server's address; absent when the server dials them. */
+            connect_path?: string | null;
+            /** @description Its name, as `POST /dialects/{dialect}/hosts` takes it. */
+            name: string;
+        };
+        /** @description All dialects. */
+        Dialects: {
+            /** @description By name. */
+            dialects: components["schemas"]["Dialect"][];
+        };
         /** @description A webhook of Discord. */
         Discord: {
             /** @description The webhook's address, which is its key too. */
@@ -1305,6 +1604,11 @@ export interface components {
             /** @description The newest first. */
             evaluations: components["schemas"]["Evaluation"][];
         };
+        /**
+         * @description A known kind of files that few people want to back up.
+         * @enum {string}
+         */
+        ExcludePreset: "system_pseudo" | "temporary" | "caches" | "development" | "trash" | "containers";
         /** @description The first user, an admin. */
         FirstUser: {
             /** @description The code that the server printed when it was started. */
@@ -1337,6 +1641,8 @@ export interface components {
             objective_seconds: number;
             /** @description Who says so. */
             objective_source: components["schemas"]["ObjectiveSource"];
+            /** @description How it is backed up. */
+            options: components["schemas"]["GroupOptions"];
             /**
              * Format: uuid
              * @description Where its snapshots go.
@@ -1344,14 +1650,49 @@ export interface components {
             repository_id: string;
             /** @description That repository's name. */
             repository_name: string;
+            retention?: components["schemas"]["Retention"] | null;
             schedule?: components["schemas"]["Schedule"] | null;
             /** @description How well it is protected. */
             verdict: components["schemas"]["Verdict"];
+        };
+        /** @description How a source group is backed up. */
+        GroupOptions: {
+            bandwidth?: components["schemas"]["Bandwidth"] | null;
+            /** @description Leave out what directories marked with a `CACHEDIR.TAG` file hold. */
+            exclude_caches?: boolean | null;
+            /** @description Known kinds of files to leave out. */
+            exclude_presets?: components["schemas"]["ExcludePreset"][] | null;
+            hooks?: components["schemas"]["Hooks"] | null;
+            /** @description Stay within the file systems on which the paths lie. */
+            one_file_system?: boolean | null;
+            /**
+             * Format: int32
+             * @description How long to wait before the second try; twice as long before each later one.
+             */
+            retry_backoff_seconds?: number | null;
+            /**
+             * Format: int32
+             * @description How often a failed backup is tried again.
+             */
+            retry_max?: number | null;
+            source?: components["schemas"]["CommandSource"] | null;
+            /**
+             * Format: int32
+             * @description How long a backup may take before it is ended; absent for no limit.
+             */
+            timeout_seconds?: number | null;
         };
         /** @description A host's source groups. */
         Groups: {
             /** @description By name. */
             groups: components["schemas"]["Group"][];
+        };
+        /** @description Names of commands in the host's own policy file. */
+        Hooks: {
+            /** @description After it, in this order, however it ended and also when a hook before it failed. */
+            post?: string[] | null;
+            /** @description Before the backup, in this order. When one fails there is no backup. */
+            pre?: string[] | null;
         };
         /** @description A protected machine. */
         Host: {
@@ -1359,6 +1700,11 @@ export interface components {
             agent_version: string;
             /** @description `amd64`, `arm64`, … */
             arch: string;
+            /**
+             * @description What can be asked of it: `backup`, `cancel`, `pause`, `restore`, … What is not in the list
+             *     is refused.
+             */
+            capabilities: string[];
             /**
              * Format: int64
              * @description How far the agent's clock is ahead of the server's, in milliseconds; absent when unknown.
@@ -1374,6 +1720,8 @@ export interface components {
              * @description When the host was added.
              */
             created_at: string;
+            /** @description The other system's words that its agent speaks; absent for Holdfast's own agent. */
+            dialect?: string | null;
             /** @description Its source groups, by name. */
             groups: components["schemas"]["Group"][];
             /** @description The host group it is in; empty for none. Roles may count for some host groups only. */
@@ -1568,6 +1916,10 @@ export interface components {
          * @enum {string}
          */
         JobStatus: "queued" | "running" | "paused" | "succeeded" | "partial" | "failed" | "cancelled" | "interrupted" | "missed";
+        /** @description Which snapshots of a source group are kept. */
+        Kept: {
+            retention?: components["schemas"]["Retention"] | null;
+        };
         /** @description The backup of a host that ended last. */
         LastBackup: {
             /**
@@ -1922,6 +2274,56 @@ export interface components {
             repository_id: string;
         };
         /**
+         * @description Which snapshots are kept. At least one rule other than `keep_tags` is needed, so that one
+         *     snapshot always stays.
+         */
+        Retention: {
+            /**
+             * Format: int32
+             * @description The newest of each of the last so many days with snapshots.
+             */
+            keep_daily?: number | null;
+            /**
+             * Format: int32
+             * @description The newest of each of the last so many hours with snapshots.
+             */
+            keep_hourly?: number | null;
+            /**
+             * Format: int32
+             * @description The newest.
+             */
+            keep_last?: number | null;
+            /**
+             * Format: int32
+             * @description The newest of each of the last so many months with snapshots.
+             */
+            keep_monthly?: number | null;
+            /** @description All with one of these tags. */
+            keep_tags?: string[] | null;
+            /**
+             * Format: int32
+             * @description The newest of each of the last so many weeks with snapshots.
+             */
+            keep_weekly?: number | null;
+            /** @description All that are not older than this, such as `1y5m7d2h`, counted back from the newest. */
+            keep_within?: string | null;
+            /** @description The newest of each day within this span. */
+            keep_within_daily?: string | null;
+            /** @description The newest of each hour within this span. */
+            keep_within_hourly?: string | null;
+            /** @description The newest of each month within this span. */
+            keep_within_monthly?: string | null;
+            /** @description The newest of each week within this span. */
+            keep_within_weekly?: string | null;
+            /** @description The newest of each year within this span. */
+            keep_within_yearly?: string | null;
+            /**
+             * Format: int32
+             * @description The newest of each of the last so many years with snapshots.
+             */
+            keep_yearly?: number | null;
+        };
+        /**
          * @description What a person or script may do. Each role may do what those before it may.
          * @enum {string}
          */
@@ -1933,6 +2335,8 @@ export interface components {
         };
         /** @description When a source group is backed up. */
         Schedule: {
+            /** @description Whether the latest of the slots that went by while the machine was off is made up for. */
+            catch_up: boolean;
             /** @description Five-field cron. */
             cron: string;
             /** @description Whether it fires. */
@@ -1945,12 +2349,34 @@ export interface components {
             /** @description The cron expression as a sentence. */
             in_words: string;
             /**
+             * Format: int32
+             * @description A slot starts up to this much after its time, each host at a moment of its own.
+             */
+            jitter_seconds: number;
+            /**
              * Format: date-time
              * @description When it fires next; absent when disabled.
              */
             next_at?: string | null;
             /** @description IANA name of the zone the cron expression is read in. */
             time_zone: string;
+            window?: components["schemas"]["Window"] | null;
+        };
+        /**
+         * @description New credentials for a slot. They are sealed at once and never shown again. What is absent or
+         *     empty stays as it is; to clear a slot, delete it.
+         */
+        SetCredentials: {
+            /** @description Certificates in PEM that the backend's own must be signed by; of the slot `repo` only. */
+            ca_certificate?: string;
+            /** @description Backend credentials by variable name, all of them. */
+            environment?: {
+                [key: string]: string;
+            } | null;
+            /** @description The repository's password. */
+            password?: string | null;
+            /** @description restic's repository location. */
+            url?: string | null;
         };
         /** @description How old the newest snapshot of a source group may be. */
         SetObjective: {
@@ -1970,14 +2396,28 @@ export interface components {
              */
             grace_seconds: number;
         };
+        /** @description Which host keeps a repository in order. */
+        SetRunner: {
+            /** @description Name or id of the host; `null` for the one that has used the repository longest. */
+            host?: string | null;
+        };
         /** @description When to back a source group up. */
         SetSchedule: {
+            /** @description Whether the latest of the slots that went by while the machine was off is made up for. */
+            catch_up?: boolean;
             /** @description Five fields: minute, hour, day of month, month, day of week. */
             cron: string;
             /** @description A disabled schedule is kept and does not fire. */
             enabled?: boolean;
+            /**
+             * Format: int32
+             * @description A slot starts up to this much after its time, each host at a moment of its own; at most
+             *     86400.
+             */
+            jitter_seconds?: number;
             /** @description IANA name of the zone the expression is read in. */
             time_zone: string;
+            window?: components["schemas"]["Window"] | null;
         };
         /** @description Whether the server waits for its first user. */
         Setup: {
@@ -2121,6 +2561,11 @@ export interface components {
             snapshots: components["schemas"]["Snapshot"][];
         };
         /**
+         * @description Kinds of data that a command writes out.
+         * @enum {string}
+         */
+        SourcePreset: "postgresql" | "mysql" | "sqlite" | "redis" | "mongodb";
+        /**
          * @description How well a source group or a host is protected, from best to worst.
          * @enum {string}
          */
@@ -2247,6 +2692,13 @@ export interface components {
             template?: string | null;
             /** @description Where the document is posted. */
             url: string;
+        };
+        /** @description A part of the day, by the clock of the schedule's zone. It may go over midnight. */
+        Window: {
+            /** @description The first minute in it, such as `22:00`. */
+            from: string;
+            /** @description The first minute that is no longer in it, such as `06:00`. */
+            until: string;
         };
     };
     responses: never;
@@ -2458,6 +2910,74 @@ export interface operations {
             };
         };
     };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                before?: number;
+                /** @description At most this many, 1 to 500. */
+                limit?: number;
+                /** @description Only of this user, API token or host, by name. */
+                actor?: string;
+                /** @description Only this action, such as `host.add`, or all of a noun, such as `host`. */
+                action?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description `invalid_limit` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    verify_audit: {
+        parameters: {
+            query?: {
+                /** @description An earlier `head`, as `SEQ:HASH`. */
+                anchor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditVerdict"];
+                };
+            };
+            /** @description `invalid_anchor` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_channels: {
         parameters: {
             query?: never;
@@ -2621,6 +3141,69 @@ export interface operations {
             };
             /** @description `channel_not_found` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_dialects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dialects"];
+                };
+            };
+        };
+    };
+    add_foreign_host: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `backupy`, `envelope`, `local` or `nerdbackup` */
+                dialect: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddForeignHost"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddedForeignHost"];
+                };
+            };
+            /** @description `invalid_name`, `unknown_dialect` or `invalid_address` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_exists` */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2936,7 +3519,7 @@ export interface operations {
                     "application/json": components["schemas"]["Group"];
                 };
             };
-            /** @description `invalid_name`, `invalid_includes`, `invalid_excludes` or `invalid_objective` */
+            /** @description `invalid_name`, `invalid_includes`, `invalid_excludes`, `invalid_objective`, `invalid_options` or `invalid_retention` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2956,6 +3539,52 @@ export interface operations {
             };
             /** @description `group_exists` */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The source group */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeGroup"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description `invalid_includes`, `invalid_excludes`, `invalid_objective` or `invalid_options` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found`, `group_not_found` or `repository_not_found` */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3062,6 +3691,85 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description `host_not_found` or `group_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The source group */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Kept"];
+                };
+            };
+            /** @description `host_not_found` or `group_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_retention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The source group */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Retention"] | null;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            /** @description `invalid_retention` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             /** @description `host_not_found` or `group_not_found` */
@@ -3797,7 +4505,7 @@ export interface operations {
                     "application/json": components["schemas"]["RepositoryAdded"];
                 };
             };
-            /** @description `invalid_name`, `invalid_repository_url`, `invalid_password` or `invalid_environment` */
+            /** @description `invalid_name`, `invalid_repository_url`, `invalid_password`, `invalid_environment` or `invalid_certificate` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3808,6 +4516,123 @@ export interface operations {
             };
             /** @description `repository_exists` */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_credentials: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                repository: string;
+                /** @description `repo` or `admin` */
+                slot: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetCredentials"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unknown_slot`, `invalid_repository_url`, `invalid_password`, `invalid_environment` or `invalid_certificate` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `repository_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_credentials: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                repository: string;
+                /** @description `repo` or `admin` */
+                slot: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `unknown_slot` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `repository_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_runner: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                repository: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRunner"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `repository_not_found` or `host_not_found` */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -233,9 +233,15 @@ async fn by_password(
     let stored = user.as_ref().and_then(|user| user.password.clone());
     // Somebody who does not exist takes as long, and gets the same answer.
     let fits = state.identity.passwords().fits(password, stored).await?;
-    let user = user.filter(|_| fits).ok_or_else(|| {
-        wrong("The name or the password is wrong.", "Check both, and that Caps Lock is off.")
-    })?;
+    let Some(user) = user.filter(|_| fits) else {
+        if attempts.may_note() {
+            state.store.note_refused_sign_in(&name).await?;
+        }
+        return Err(wrong(
+            "The name or the password is wrong.",
+            "Check both, and that Caps Lock is off.",
+        ));
+    };
     if user.totp_confirmed {
         let Some(code) = code else {
             attempt.succeed();

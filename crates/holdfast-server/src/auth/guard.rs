@@ -11,7 +11,9 @@ use axum::{
 use holdfast_protocol::HostId;
 use utoipa::openapi::OpenApi;
 
-use super::{Access, Client, Identity, Principal, Reach, Role, Scope, cookie, origin};
+use super::{
+    Access, Client, Identity, Principal, Reach, Role, Scope, asking::Asking, cookie, origin,
+};
 use crate::{
     api::problem::Problem,
     openapi,
@@ -88,10 +90,44 @@ impl Table {
 /// with 404.
 pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    match guard.admit(&mut head).await {
-        Ok(()) => next.run(Request::from_parts(head, body)).await,
-        Err(problem) => problem.into_response(),
+    if let Err(problem) = guard.admit(&mut head).await {
+        return problem.into_response();
     }
+    let asking = asking(&head);
+    let change = change(&head);
+    let response = asking.run(next.run(Request::from_parts(head, body))).await;
+    if let Some((actor, request)) = change
+        && response.status().is_success()
+        && !asking.is_noted()
+    {
+        // What a route itself does not note is noted here: nobody changes anything unseen.
+        let noted = asking.run(guard.store.note_request(&actor, &request)).await;
+        if let Err(error) = noted {
+            tracing::error!(%error, request, "a request was not noted in the audit");
+        }
+    }
+    response
+}
+
+/// Who asks, for the audit.
+fn asking(head: &Parts) -> Asking {
+    let kind = match (head.extensions.get::<Principal>(), head.extensions.get::<AgentOf>()) {
+        (Some(principal), _) => principal.kind.as_str(),
+        (None, Some(_)) => "agent",
+        (None, None) => "public",
+    };
+    let client = head.extensions.get::<Client>();
+    Asking::new(kind, client.map(|client| client.address.to_string()).unwrap_or_default())
+}
+
+/// Who wants to change what, if it is a change by somebody who was let in.
+fn change(head: &Parts) -> Option<(String, String)> {
+    if matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT) {
+        return None;
+    }
+    let principal = head.extensions.get::<Principal>()?;
+    let path: String = head.uri.path().chars().take(300).collect();
+    Some((principal.name.clone(), format!("{} {path}", head.method)))
 }
 
 impl Guard {

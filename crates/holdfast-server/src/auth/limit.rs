@@ -19,6 +19,7 @@ pub(crate) struct Attempts {
 struct Inner {
     by_address: Buckets<IpAddr>,
     by_name: Buckets<String>,
+    noted: Buckets<()>,
 }
 
 /// An attempt that was counted. It is forgotten when it succeeds.
@@ -33,12 +34,19 @@ pub(crate) struct Attempt {
 const ADDRESS: Rate = Rate { burst: 20, every: Duration::from_secs(6) };
 /// Tries in a row for one name, from wherever.
 const NAME: Rate = Rate { burst: 10, every: Duration::from_secs(60) };
+/// Refused attempts that are noted in the audit: from enough machines, guessing would fill the
+/// disk.
+const NOTED: Rate = Rate { burst: 100, every: Duration::from_secs(10) };
 /// Addresses and names that are counted apart. Beyond, newcomers share one count.
 const KEYS_MAX: usize = 10_000;
 
 impl Default for Attempts {
     fn default() -> Self {
-        let inner = Inner { by_address: Buckets::new(ADDRESS), by_name: Buckets::new(NAME) };
+        let inner = Inner {
+            by_address: Buckets::new(ADDRESS),
+            by_name: Buckets::new(NAME),
+            noted: Buckets::new(NOTED),
+        };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 }
@@ -58,6 +66,11 @@ impl Attempts {
         }
         drop(inner);
         Ok(Attempt { attempts: self.clone(), address, name: name.map(str::to_owned) })
+    }
+
+    /// Whether there is room in the audit for one more refused attempt.
+    pub(crate) fn may_note(&self) -> bool {
+        self.lock().noted.take((), Instant::now()).is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -135,6 +135,12 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "setting an alert rule";
         let mut tx = self.begin(PHASE).await?;
+        let describe = |setting: &RuleSetting| {
+            let grace = setting.grace.as_secs();
+            Some(serde_json::json!({ "enabled": setting.enabled, "grace_seconds": grace }))
+        };
+        let known = self.alert_rules().await?;
+        let before = known.iter().find(|known| known.rule == setting.rule).and_then(describe);
         sqlx::query(
             "INSERT INTO alert_rules (rule, enabled, grace_seconds) VALUES ($1, $2, $3)
              ON CONFLICT (rule) DO UPDATE SET
@@ -146,9 +152,10 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "alert_rule.set", setting.rule.as_str())
-            .await
-            .map_err(Error::database(PHASE))?;
+        let (action, subject) = ("alert_rule.set", setting.rule.as_str());
+        let after = describe(&setting);
+        let draft = audit::Draft { actor, action, subject, before, after, ..Default::default() };
+        audit::append(&mut tx, draft).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))
     }
 

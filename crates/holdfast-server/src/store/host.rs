@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, audit, evaluation, group, job,
+    Error, Store,
+    audit::{self, Draft},
+    evaluation, group, job,
     row::{Columns, json},
     schedule,
 };
@@ -118,6 +120,7 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "changing a host";
         let mut tx = self.begin(PHASE).await?;
+        let before = describe(&mut tx, host).await.map_err(Error::database(PHASE))?;
         let name: Option<String> = sqlx::query_scalar(
             "UPDATE hosts SET host_group = COALESCE($2, host_group), labels = COALESCE($3, labels)
              WHERE id = $1 AND removed_at IS NULL RETURNING name",
@@ -129,7 +132,10 @@ impl Store {
         .await
         .map_err(Error::database(PHASE))?;
         let name = name.ok_or_else(|| not_found(&host.to_string()))?;
-        audit::note(&mut tx, actor, "host.change", &name).await.map_err(Error::database(PHASE))?;
+        let after = describe(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let (action, subject) = ("host.change", name.as_str());
+        let draft = Draft { actor, action, subject, before, after, ..Draft::default() };
+        audit::append(&mut tx, draft).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
         self.bus().touch_access();
@@ -301,6 +307,20 @@ fn read(row: &SqliteRow) -> Result<HostRow, sqlx::Error> {
         labels: row.json("labels")?,
         dialect: Dialect::from_word(&row.text("dialect")?),
     })
+}
+
+/// What can be changed about a host, as the audit tells of it.
+async fn describe(
+    connection: &mut SqliteConnection,
+    host: HostId,
+) -> Result<Option<serde_json::Value>, sqlx::Error> {
+    let row = sqlx::query("SELECT host_group, labels FROM hosts WHERE id = $1")
+        .bind(host.to_string())
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let (group, labels) = (row.text("host_group")?, row.json::<serde_json::Value>("labels")?);
+    Ok(Some(serde_json::json!({ "host_group": group, "labels": labels })))
 }
 
 async fn remove(

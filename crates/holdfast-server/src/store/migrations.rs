@@ -22,6 +22,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (10, "dialects", include_str!("../../migrations/0010_dialects.sql")),
     (11, "operations", include_str!("../../migrations/0011_operations.sql")),
     (12, "history", include_str!("../../migrations/0012_history.sql")),
+    (13, "audit", include_str!("../../migrations/0013_audit.sql")),
 ];
 
 /// Brings the database up to date.
@@ -53,4 +54,16 @@ fn migrator() -> Migrator {
 
 fn known() -> i64 {
     STEPS.iter().map(|step| step.0).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_steps_have_one_number() {
+        let numbers: Vec<i64> = STEPS.iter().map(|step| step.0).collect();
+        let wanted: Vec<i64> = (1..).take(STEPS.len()).collect();
+        assert_eq!(numbers, wanted, "a step that came second takes the next free number");
+    }
 }

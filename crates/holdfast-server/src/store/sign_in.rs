@@ -8,7 +8,8 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Store, audit,
+    Error, Store,
+    audit::{self, Draft},
     row::{Columns, sql},
     token,
 };
@@ -224,7 +225,15 @@ async fn insert(
         .bind(new.id)
         .execute(&mut *connection)
         .await?;
-    audit::note(connection, new.name, "sign_in", new.name).await
+    let kind = Some(new.kind.as_str());
+    let draft = Draft {
+        actor: new.name,
+        actor_kind: kind,
+        action: "sign_in",
+        subject: new.name,
+        ..Draft::default()
+    };
+    audit::append(connection, draft).await
 }
 
 /// Forgets what has ended, and of one user's sign-ins those beyond the limit.

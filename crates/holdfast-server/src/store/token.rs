@@ -6,7 +6,8 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Store, audit,
+    Error, Store,
+    audit::{self, Draft},
     row::{Columns, json, sql},
 };
 use crate::{
@@ -70,7 +71,7 @@ impl Store {
             host_groups,
             expires_at: None,
         };
-        self.add_token("local", &new).await
+        self.add_token(audit::LOCAL, &new).await
     }
 
     /// Makes an API token.
@@ -85,9 +86,12 @@ impl Store {
         if !added.map_err(Error::database(PHASE))? {
             return Err(Error::TokenExists { name: new.name.clone() });
         }
-        audit::note(&mut tx, actor, "token.create", &new.name)
-            .await
-            .map_err(Error::database(PHASE))?;
+        let after = serde_json::json!({
+            "role": new.role, "host_groups": new.host_groups, "expires_at": new.expires_at,
+        });
+        let (action, subject, after) = ("token.create", new.name.as_str(), Some(after));
+        let draft = Draft { actor, action, subject, after, ..Draft::default() };
+        audit::append(&mut tx, draft).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(NewApiToken { id, name: new.name.clone(), role: new.role.clone(), token })
     }

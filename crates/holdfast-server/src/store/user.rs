@@ -2,12 +2,14 @@
 
 use holdfast_protocol::message::config::Secret;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Store, audit,
-    row::{Columns, int, json, sql},
+    Error, Store,
+    audit::{self, Draft},
+    row::{self, Columns, int, sql},
 };
 use crate::{
     auth::{Principal, PrincipalKind, Role, Scope},
@@ -298,12 +300,14 @@ async fn insert(
     .bind(Uuid::now_v7().to_string())
     .bind(&new.name)
     .bind(new.role.as_str())
-    .bind(json(&new.host_groups))
+    .bind(row::json(&new.host_groups))
     .bind(&new.password)
     .bind(now.as_millisecond())
     .execute(&mut *connection)
     .await?;
-    audit::note(connection, actor, "user.add", &new.name).await?;
+    let after = describe(connection, &new.name).await?;
+    let (action, subject) = ("user.add", new.name.as_str());
+    audit::append(connection, Draft { actor, action, subject, after, ..Draft::default() }).await?;
     Ok(added.rows_affected() == 1)
 }
 
@@ -314,6 +318,7 @@ async fn update(
     change: &UserChange,
     keep: Option<&str>,
 ) -> Result<bool, sqlx::Error> {
+    let before = describe(connection, name).await?;
     let id: Option<String> = sqlx::query_scalar(
         "UPDATE users SET role = COALESCE($2, role), host_groups = COALESCE($3, host_groups),
              disabled = COALESCE($4, disabled), password = COALESCE($5, password),
@@ -323,7 +328,7 @@ async fn update(
     )
     .bind(name)
     .bind(change.role.map(Role::as_str))
-    .bind(change.host_groups.as_ref().map(json))
+    .bind(change.host_groups.as_ref().map(row::json))
     .bind(change.disabled)
     .bind(&change.password)
     .bind(change.forget_totp)
@@ -336,8 +341,33 @@ async fn update(
         .bind(keep.unwrap_or_default())
         .execute(&mut *connection)
         .await?;
-    audit::note(connection, actor, "user.change", name).await?;
+    let mut after = describe(connection, name).await?;
+    if let Some(after) = after.as_mut().filter(|_| change.password.is_some()) {
+        after["password"] = "changed".into();
+    }
+    let (action, subject) = ("user.change", name);
+    let draft = Draft { actor, action, subject, before, after, ..Draft::default() };
+    audit::append(connection, draft).await?;
     Ok(true)
+}
+
+/// A user as the audit tells of it.
+async fn describe(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<Value>, sqlx::Error> {
+    let row = sqlx::query(sql(&[SELECT, " WHERE name = $1"]))
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let user = view(&row)?;
+    Ok(Some(json!({
+        "role": user.role,
+        "host_groups": user.host_groups,
+        "disabled": user.disabled,
+        "totp_enabled": user.totp_enabled,
+    })))
 }
 
 fn view(row: &SqliteRow) -> Result<UserView, sqlx::Error> {

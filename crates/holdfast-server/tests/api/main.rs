@@ -6,6 +6,7 @@
 mod access;
 mod agent_link;
 mod alerts;
+mod audit;
 mod browser;
 mod calendar;
 mod channels;

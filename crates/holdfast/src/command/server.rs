@@ -50,8 +50,12 @@ fn raise_open_files() {
 
 async fn serve(args: &Server) -> Result<(), Failure> {
     let stop = CancellationToken::new();
+    let data_dir = args
+        .data
+        .clone()
+        .ok_or_else(|| Failure::new("No data directory is named.", "Name it with --data."))?;
     let config = ServerConfig {
-        data_dir: args.data.clone(),
+        data_dir,
         listen: args.listen.clone(),
         notify_allow: args.notify_allow.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
