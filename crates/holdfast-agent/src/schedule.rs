@@ -69,13 +69,28 @@ async fn turn(
     for schedule in set.schedules.iter().filter(|schedule| schedule.enabled) {
         let Some(rule) = rule_of(schedule) else { continue };
         let Some(mark) = marks.get_mut(&schedule.id) else { continue };
-        if let Some(slot) = slots::latest_due(&rule, mark.fired_through, now) {
-            let firing = slots::firing(host, schedule, slot, settings);
-            *mark = firing.mark.clone();
-            let jobs = state.fire(firing).await?;
-            tracing::info!(schedule_id = %schedule.id, scheduled_at = %slot, jobs, "slot fired");
+        let by = slots::jitter(host, schedule);
+        let as_of = now.saturating_sub(by).unwrap_or(Timestamp::MIN);
+        pause = pause.min(until_next(&rule, as_of));
+        if !slots::is_open(schedule, &rule, now) {
+            continue;
         }
-        pause = pause.min(until_next(&rule, now));
+        if let Some(slot) = slots::latest_due(&rule, mark.fired_through, as_of) {
+            let due_at = slot.saturating_add(by).unwrap_or(Timestamp::MAX);
+            let mut firing = slots::firing(host, schedule, slot, settings);
+            firing.missed = slots::missed_between(&rule, mark.fired_through, slot);
+            firing.skipped = slots::left_out(schedule, &rule, due_at, now);
+            if firing.skipped.is_some() {
+                firing.runs.clear();
+            }
+            *mark = firing.mark.clone();
+            let (missed, skipped) = (firing.missed, firing.skipped);
+            let jobs = state.fire(firing).await?;
+            tracing::info!(
+                schedule_id = %schedule.id, scheduled_at = %slot, jobs, missed, ?skipped,
+                "slot fired",
+            );
+        }
     }
     Ok(pause)
 }

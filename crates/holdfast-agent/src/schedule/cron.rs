@@ -59,6 +59,13 @@ impl Rule {
         Self::parse(&schedule.cron_expr, &schedule.time_zone)
     }
 
+    /// The minute of the day at `at`, 0 to 1439, as the zone's wall clock shows it.
+    #[must_use]
+    pub fn minute_of_day(&self, at: Timestamp) -> u16 {
+        let wall = at.to_zoned(self.zone.clone());
+        u16::from(wall.hour().unsigned_abs()) * 60 + u16::from(wall.minute().unsigned_abs())
+    }
+
     /// The first time due after `after`, or `None` when there is none in sight.
     #[must_use]
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::{
-    JobId, ScheduleId,
-    message::schedule::{Schedule, Set},
+    HostId, JobId, ScheduleId,
+    message::schedule::{Schedule, Set, Skipped},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,10 +60,53 @@ pub fn settle(
     enabled.map(|schedule| (schedule.id, mark(schedule))).collect()
 }
 
+/// How much after its nominal time a slot of `schedule` starts on `host`: always the same, and for
+/// each host another, so that a fleet with one schedule does not come all at once.
+#[must_use]
+pub fn jitter(host: HostId, schedule: &Schedule) -> SignedDuration {
+    let seed = host.as_uuid().as_u128() ^ schedule.id.as_uuid().as_u128().rotate_left(64);
+    // Ids of one minute look alike: their bits must all count before the rest is taken.
+    let mixed = (seed ^ (seed >> 64)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
+    let span = u128::from(schedule.timing.jitter_seconds) + 1;
+    SignedDuration::from_secs(i64::try_from(mixed % span).unwrap_or(0))
+}
+
+/// Whether a slot of `schedule` may start at `now`, by the clock of the schedule's zone.
+#[must_use]
+pub fn is_open(schedule: &Schedule, rule: &Rule, now: Timestamp) -> bool {
+    let Some(window) = schedule.timing.window else { return true };
+    window.contains(rule.minute_of_day(now))
+}
+
+/// Why the slot at `scheduled_at` is left out at `now`, if it is: a schedule that does not make up
+/// for lost time starts a slot on time or not at all. Waiting for the window to open is on time.
+#[must_use]
+pub fn left_out(
+    schedule: &Schedule,
+    rule: &Rule,
+    due_at: Timestamp,
+    now: Timestamp,
+) -> Option<Skipped> {
+    let late = now.duration_since(due_at) > LATE && is_open(schedule, rule, due_at);
+    (late && !schedule.timing.catch_up).then_some(Skipped::MachineOff)
+}
+
+/// A slot that starts later than this was not started on time.
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How many slots lie between `since` and `slot`, both left out.
+#[must_use]
+pub fn missed_between(rule: &Rule, since: Timestamp, slot: Timestamp) -> u32 {
+    const COUNTED_MAX: usize = 10_000;
+    let due = |after| rule.next_after(after).filter(|due| *due < slot);
+    let between = std::iter::successors(due(since), |due_at| due(*due_at)).take(COUNTED_MAX);
+    u32::try_from(between.count()).unwrap_or(u32::MAX)
+}
+
 /// The jobs of one slot of `schedule`: one per source group that the configuration knows.
 #[must_use]
 pub fn firing(
-    host: holdfast_protocol::HostId,
+    host: HostId,
     schedule: &Schedule,
     scheduled_at: Timestamp,
     settings: &Settings,
@@ -80,6 +123,8 @@ pub fn firing(
         slot: Slot { schedule_id: schedule.id, scheduled_at },
         mark: Mark::new(schedule, scheduled_at),
         runs: schedule.source_groups.iter().enumerate().filter_map(run).collect(),
+        missed: 0,
+        skipped: None,
     }
 }
 

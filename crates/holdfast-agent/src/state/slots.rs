@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_protocol::{
     Message, ScheduleId,
     message::command::Run,
-    message::schedule::{Fire, Schedule},
+    message::schedule::{Fire, Schedule, Skipped},
 };
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -56,9 +56,14 @@ pub struct Firing {
     pub mark: Mark,
     /// The jobs to run, one per source group.
     pub runs: Vec<Run>,
+    /// How many slots before this one went by without being made up for.
+    pub missed: u32,
+    /// Why the slot is left out, if it is; then there are no jobs.
+    pub skipped: Option<Skipped>,
 }
 
-/// Journals the jobs, moves the mark and reports the slot. Returns the number of new jobs.
+/// Journals the jobs, moves the mark and reports the slot, also one that is left out. Returns the
+/// number of new jobs.
 ///
 /// A job that is known already (the same slot, after the clock was set back) is not run again. Nor
 /// does a slot start a group whose job of an earlier slot has not ended: the two would do the same
@@ -66,9 +71,10 @@ pub struct Firing {
 pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb::Error> {
     put(txn, firing.slot.schedule_id, &firing.mark)?;
     let busy = journal::active_in(txn)?;
-    let mut job_ids = Vec::new();
+    let (mut job_ids, mut overlapping) = (Vec::new(), false);
     for run in firing.runs {
         let overlaps = busy.iter().any(|entry| is_same_work(entry, firing.slot.schedule_id, &run));
+        overlapping |= overlaps;
         if overlaps {
             tracing::warn!(group = run.tag, "a slot was left out: its last job has not ended");
         } else if journal::known(txn, run.job_id)? == Known::No {
@@ -77,7 +83,8 @@ pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb
         }
     }
     let count = job_ids.len();
-    if count > 0 {
+    let skipped = firing.skipped.or((overlapping && count == 0).then_some(Skipped::StillRunning));
+    if count > 0 || skipped.is_some() {
         let Slot { schedule_id, scheduled_at } = firing.slot;
         outbox::append(
             txn,

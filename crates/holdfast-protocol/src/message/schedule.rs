@@ -40,7 +40,8 @@ pub struct Timing {
     /// A slot starts at its nominal time and up to this much later, by the host and the schedule
     /// but always the same, so that a fleet does not come all at once.
     pub jitter_seconds: u32,
-    /// The only time of the day in which a slot may start; a slot outside it is missed.
+    /// The only time of the day in which a slot may start; one that comes due outside it waits until
+    /// it opens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// Whether the latest of the slots that went by while the machine was off is made up for.
@@ -115,8 +116,6 @@ pub struct Fire {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// It lay outside the schedule's window.
-    OutsideWindow,
     /// The machine was off when it was due, and the schedule does not make up for that.
     MachineOff,
     /// The job of an earlier slot had not ended.
