@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use holdfast_engine::{DiscoverError, Restic};
+use holdfast_engine::{DiscoverError, Patience, Restic};
 use holdfast_link::{
     Client, ClientConfig, ConfigError, Credentials, CredentialsError, Events, Host, Identity,
     LinkEvent, LinkStatus, PlaintextRule, StoreError,
@@ -101,6 +101,7 @@ pub async fn run(
     let directory = Directory::create(&options.data).map_err(RunError::Directory)?;
     let _lock = directory.lock().map_err(RunError::Directory)?;
     let restic = Restic::discover(options.restic.as_deref()).await.map_err(RunError::Restic)?;
+    let restic = restic.with_patience(patience());
     let restic_version = restic.version().to_string();
     tracing::info!(version = restic_version, "restic found");
     let state = Arc::new(State::open(&directory.state_path()).map_err(RunError::State)?);
@@ -131,6 +132,13 @@ pub async fn run(
         tracing::info!("the server did not take the last results; it will after the next start");
     }
     outcome
+}
+
+/// Another host's prune may take hours, and a backup that waits for it is no failure. The server
+/// keeps such things apart as far as it can; slots that fire without it meet here.
+fn patience() -> Patience {
+    let (lock_wait, retry_max) = (Duration::from_secs(12 * 3600), Duration::from_secs(30));
+    Patience { lock_wait, retry_max, ..Patience::default() }
 }
 
 async fn make_link(

@@ -15,11 +15,19 @@
 //! [restore]
 //! roots = ["/srv/restored"]         # DIR/restore, when absent
 //! original = false                  # whether files may go back to where they were
+//! [hooks.stop-app]                  # what the server may name before and after a backup
+//! command = ["/usr/bin/systemctl", "stop", "app"]
+//! timeout_seconds = 60              # 600, when absent
+//! [sources.postgresql.shop]         # what the server may name as a source; here pg_dump of shop
+//! environment = { PGPASSFILE = "/root/.pgpass" }
+//! [sources.sqlite.notes]
+//! path = "/var/lib/notes/notes.db"
 //! ```
 //!
 //! It is read anew for every job. One that cannot be read, or that others than its owner may write,
 //! refuses everything: a mistake in it must not open the host.
 
+mod command;
 mod file;
 mod rule;
 
@@ -32,6 +40,7 @@ use holdfast_protocol::message::{
 };
 
 use crate::job::job_error;
+pub use command::{Hook, JobHooks, Source};
 
 /// The name of the file in the agent's directory.
 pub const FILE_NAME: &str = "policy.toml";

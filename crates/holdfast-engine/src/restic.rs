@@ -30,6 +30,7 @@ pub struct Restic {
     version: Version,
     patience: Patience,
     bandwidth: Bandwidth,
+    creates: bool,
 }
 
 impl Restic {
@@ -56,6 +57,7 @@ impl Restic {
             version,
             patience: Patience::default(),
             bandwidth: Bandwidth::default(),
+            creates: true,
         })
     }
 
@@ -69,6 +71,17 @@ impl Restic {
     #[must_use]
     pub fn with_bandwidth(self, bandwidth: Bandwidth) -> Self {
         Self { bandwidth, ..self }
+    }
+
+    /// The same program, which makes a repository for a backup that finds none, or does not: two
+    /// hosts that do it at once would break the repository.
+    #[must_use]
+    pub fn creating(self, creates: bool) -> Self {
+        Self { creates, ..self }
+    }
+
+    pub(crate) fn creates(&self) -> bool {
+        self.creates
     }
 
     /// Its version.

@@ -9,6 +9,8 @@ mod command_backup;
 mod maintenance;
 #[path = "engine/options.rs"]
 mod options;
+#[path = "engine/racing.rs"]
+mod racing;
 #[path = "engine/reading.rs"]
 mod reading;
 #[path = "engine/real_restic.rs"]

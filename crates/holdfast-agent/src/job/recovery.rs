@@ -127,7 +127,7 @@ fn has_in_environment(pid: u32, text: &[u8]) -> bool {
 }
 
 /// The process as a later reader of the same number would recognise it.
-fn child(pid: u32) -> Option<Child> {
+pub(super) fn child(pid: u32) -> Option<Child> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold spaces; the start time is the 20th field after it.
     let (_, fields) = stat.rsplit_once(')')?;

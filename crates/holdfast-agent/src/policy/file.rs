@@ -1,13 +1,18 @@
 //! The policy as it is written down.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
+    num::NonZeroU32,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use holdfast_protocol::message::job::{JobError, Operation};
+use holdfast_protocol::message::{
+    config::{Secret, SourcePreset},
+    job::{JobError, Operation},
+};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
@@ -24,6 +29,26 @@ pub(super) struct Rules {
     pub(super) backup: Backup,
     pub(super) repositories: Repositories,
     pub(super) restore: Restore,
+    pub(super) hooks: BTreeMap<String, Hook>,
+    pub(super) sources: BTreeMap<SourcePreset, BTreeMap<String, Source>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hook {
+    pub(super) command: Vec<String>,
+    #[serde(default)]
+    pub(super) timeout_seconds: Option<NonZeroU32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Source {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) file_name: Option<String>,
+    /// The database's file, of sqlite.
+    pub(super) path: Option<PathBuf>,
+    pub(super) environment: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -234,10 +234,8 @@ async fn a_slot_waits_for_the_window_to_open_and_runs_once() {
 #[tokio::test]
 async fn jitter_moves_the_start_and_not_the_name_of_a_slot() {
     let mut bench = Bench::with(Timing { jitter_seconds: 1800, ..Timing::default() }).await;
-    let schedule = Schedule {
-        timing: Timing { jitter_seconds: 1800, ..Timing::default() },
-        ..hourly()
-    };
+    let schedule =
+        Schedule { timing: Timing { jitter_seconds: 1800, ..Timing::default() }, ..hourly() };
     let by = slots::jitter(host(), &schedule);
     assert!(by > SignedDuration::ZERO && by <= SignedDuration::from_mins(30), "{by:?}");
     let slot = at("2026-11-21T10:00:00Z");
@@ -278,9 +276,8 @@ async fn thirty_days_without_a_server_fire_every_slot_once() {
         bench.end_jobs().await;
         // The scheduler looks every half minute; nothing can come due before the pause is over, so
         // the days in between are passed over.
-        now += SignedDuration::from_secs(i64::try_from(pause).unwrap().max(1)).max(
-            if pause == 30 { SignedDuration::from_secs(300) } else { SignedDuration::ZERO },
-        );
+        now += SignedDuration::from_secs(i64::try_from(pause).unwrap().max(1))
+            .max(if pause == 30 { SignedDuration::from_secs(300) } else { SignedDuration::ZERO });
         if now.duration_since(from).as_hours() / 24 > day {
             day += 1;
             bench.restart().await;

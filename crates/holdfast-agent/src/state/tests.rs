@@ -434,6 +434,8 @@ async fn a_slot_fires_once_though_the_clock_goes_back() {
         slot: Slot { schedule_id: schedule.id, scheduled_at },
         mark: Mark::new(&schedule, scheduled_at),
         runs: vec![command(JobId::of_slot(host, schedule.id, scheduled_at, 1))],
+        missed: 0,
+        skipped: None,
     };
     assert_eq!(bench.state().fire(firing.clone()).await.unwrap(), 1);
     assert_eq!(bench.state().fire(firing.clone()).await.unwrap(), 0, "while it still waits");
@@ -457,7 +459,13 @@ async fn a_slot_leaves_out_a_group_whose_last_job_has_not_ended() {
             fired_through: scheduled_at,
         };
         let slot = Slot { schedule_id, scheduled_at };
-        bench.state().fire(Firing { slot, mark, runs: vec![command(job(number))] })
+        bench.state().fire(Firing {
+            slot,
+            mark,
+            runs: vec![command(job(number))],
+            missed: 0,
+            skipped: None,
+        })
     };
     assert_eq!(fire(1, 1).await.unwrap(), 1);
     assert_eq!(fire(2, 2).await.unwrap(), 0);

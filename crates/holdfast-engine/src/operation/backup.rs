@@ -204,9 +204,15 @@ impl Tries<'_> {
         match report.cause {
             _ if report.source_error.is_some() => Some(self.disown(&report).await),
             Cause::Complete | Cause::Partial => Some(self.done(&report).await),
-            Cause::NoRepository if !stopped && !self.dry_run => self.create(&report).await.err(),
+            Cause::NoRepository if !stopped && !self.dry_run && self.may_create() => {
+                self.create(&report).await.err()
+            }
             _ => Some(self.campaign.end(&report).await),
         }
+    }
+
+    fn may_create(&self) -> bool {
+        self.campaign.session.restic.creates()
     }
 
     /// The command failed, so whatever there is, is half of it. restic was still waiting for the

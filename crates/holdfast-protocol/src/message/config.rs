@@ -307,7 +307,7 @@ pub struct CommandSource {
 }
 
 /// Kinds of data that a command writes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourcePreset {
     /// `pg_dump`.
