@@ -64,6 +64,9 @@ const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// How often logs that have outlived their use are looked for.
 const PRUNING_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// How often it is looked whether a repository that others wait for has become free.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Hub {
     /// A hub without links yet.
     #[must_use]
@@ -86,6 +89,8 @@ impl Hub {
         let mut reconciler = reconcile::Reconciler::default();
         let mut seen = tokio::time::interval(SEEN_INTERVAL);
         let mut pruning = tokio::time::interval(PRUNING_INTERVAL);
+        let mut releasing = tokio::time::interval(RELEASE_INTERVAL);
+        releasing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let bus = self.store().bus().clone();
         loop {
             tokio::select! {
@@ -93,6 +98,7 @@ impl Hub {
                 () = stop.cancelled() => break,
                 () = bus.heard() => self.compare_notes(&mut reconciler).await,
                 _ = seen.tick() => self.note_seen().await,
+                _ = releasing.tick() => self.release_held().await,
                 _ = pruning.tick() => self.prune_logs().await,
             }
         }
@@ -405,6 +411,14 @@ impl Hub {
                 self.inner.registry.owe_config(host, i64::MAX);
                 tracing::error!(%host, %error, "the agent misses a configuration for now");
             }
+        }
+    }
+
+    /// Sends what waited for a repository and may begin now.
+    async fn release_held(&self) {
+        match self.store().release_held().await {
+            Ok(hosts) => hosts.into_iter().for_each(|host| self.inner.registry.wake(host)),
+            Err(error) => tracing::error!(%error, "jobs that wait for a repository wait on"),
         }
     }
 

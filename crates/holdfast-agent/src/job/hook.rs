@@ -174,16 +174,22 @@ mod tests {
         environment: &[(&str, String)],
         control: &Control,
     ) -> (Result<(), JobError>, Vec<String>) {
-        let (events, mut incoming) = mpsc::channel(1024);
-        let ended = run(hook, environment, control, &events).await;
-        drop(events);
-        let mut lines = Vec::new();
-        while let Some(event) = incoming.recv().await {
-            if let Event::Log { text, .. } = event {
-                lines.push(text);
+        let (events, mut incoming) = mpsc::channel(16);
+        let running = async move {
+            let ended = run(hook, environment, control, &events).await;
+            drop(events);
+            ended
+        };
+        let reading = async {
+            let mut lines = Vec::new();
+            while let Some(event) = incoming.recv().await {
+                if let Event::Log { text, .. } = event {
+                    lines.push(text);
+                }
             }
-        }
-        (ended, lines)
+            lines
+        };
+        tokio::join!(running, reading)
     }
 
     #[tokio::test]

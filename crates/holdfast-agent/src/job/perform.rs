@@ -465,7 +465,7 @@ mod tests {
         let outcome = bench.perform(&run).await;
         assert_eq!((outcome.status, code(&outcome)), (Status::Partial, "hook_failed"));
         assert!(outcome.snapshot_id.is_some());
-        assert_eq!(notes(&bench), "pre \npost succeeded\n");
+        assert_eq!(notes(&bench), "pre\npost succeeded\n");
     }
 
     #[tokio::test]

@@ -269,7 +269,7 @@ async fn thirty_days_without_a_server_fire_every_slot_once() {
         zoned(3, "15 4 * * 1", "America/New_York", 0),
     ];
     bench.receive(&Message::ScheduleSet(Set { version: 2, schedules })).await;
-    let (from, until) = (at("2026-10-10T00:30:00Z"), at("2026-11-09T00:30:00Z"));
+    let (from, until) = (at("2026-10-10T00:15:00Z"), at("2026-11-09T00:15:00Z"));
     let (mut now, mut day) = (from, 0);
     while now < until {
         let pause = bench.turn(&now.to_string()).await;

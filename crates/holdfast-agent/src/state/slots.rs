@@ -73,7 +73,12 @@ pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb
     let busy = journal::active_in(txn)?;
     let (mut job_ids, mut overlapping) = (Vec::new(), false);
     for run in firing.runs {
-        let overlaps = busy.iter().any(|entry| is_same_work(entry, firing.slot.schedule_id, &run));
+        // The slot's own job, met again after the clock was set back, is no other work.
+        let is_other = |entry: &&Entry| entry.run.job_id != run.job_id;
+        let overlaps = busy
+            .iter()
+            .filter(is_other)
+            .any(|entry| is_same_work(entry, firing.slot.schedule_id, &run));
         overlapping |= overlaps;
         if overlaps {
             tracing::warn!(group = run.tag, "a slot was left out: its last job has not ended");
@@ -92,8 +97,8 @@ pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb
                 schedule_id,
                 scheduled_at,
                 job_ids,
-                missed: 0,
-                skipped: None,
+                missed: firing.missed,
+                skipped,
             }),
         )?;
     }

@@ -40,8 +40,7 @@ pub struct Timing {
     /// A slot starts at its nominal time and up to this much later, by the host and the schedule
     /// but always the same, so that a fleet does not come all at once.
     pub jitter_seconds: u32,
-    /// The only time of the day in which a slot may start; one that comes due outside it waits until
-    /// it opens.
+    /// The only time of the day in which a slot may start; outside it a slot waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// Whether the latest of the slots that went by while the machine was off is made up for.

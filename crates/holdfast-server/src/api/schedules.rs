@@ -34,8 +34,7 @@ struct SetSchedule {
     /// 86400.
     #[serde(default)]
     jitter_seconds: u32,
-    /// The only time of the day in which a slot may start; one that comes due outside it waits until
-    /// it opens.
+    /// The only time of the day in which a slot may start; outside it a slot waits.
     window: Option<WindowView>,
     /// Whether the latest of the slots that went by while the machine was off is made up for.
     #[serde(default = "yes")]

@@ -122,7 +122,7 @@ impl Store {
             .await
             .map_err(Error::database(PHASE))?;
         // Another host may keep the repository in order from now on.
-        let others = repository::raise_users(&mut tx, found.repository_id)
+        let others = repository::raise_users(&mut tx, found.repository_id, Some(host))
             .await
             .map_err(Error::database(PHASE))?;
         evaluation::close_form(&mut tx, host, name, self.now())

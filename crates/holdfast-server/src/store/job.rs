@@ -3,6 +3,7 @@
 mod choose;
 mod days;
 mod ending;
+mod lease;
 mod order;
 mod runs;
 

@@ -23,6 +23,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (11, "operations", include_str!("../../migrations/0011_operations.sql")),
     (12, "history", include_str!("../../migrations/0012_history.sql")),
     (13, "audit", include_str!("../../migrations/0013_audit.sql")),
+    (14, "lease", include_str!("../../migrations/0014_lease.sql")),
 ];
 
 /// Brings the database up to date.

@@ -281,6 +281,10 @@ async fn cancelling_goes_through_the_agent_unless_there_is_none() {
     let view = fleet.job(job).await;
     assert_eq!((view.status, view.cancel_requested), (Status::Queued, true));
 
+    // Until it has ended, others wait for it: it may have to make the repository.
+    let agent = fleet.session(&host, 1).await;
+    agent.apply(vec![record(1, &finished(job, Status::Cancelled))]).await.unwrap();
+
     let lonely = fleet.pending_host("web-2").await;
     let first = fleet.store.create_backup("ops", lonely.host_id, "etc").await.unwrap();
     let second = fleet.store.create_backup("ops", lonely.host_id, "etc").await.unwrap();

@@ -8,6 +8,7 @@ mod disk;
 mod enrolment;
 mod fleet;
 mod jobs;
+mod lease;
 mod link;
 mod live;
 mod receivers;

@@ -80,7 +80,8 @@ pub(in crate::store) async fn interrupt_unqueued(
     host: HostId,
     now: Timestamp,
 ) -> Result<Vec<JobId>, sqlx::Error> {
-    let waiting = waiting_runs(&mut *connection, host).await?;
+    let mut waiting = waiting_runs(&mut *connection, host).await?;
+    waiting.extend(super::lease::held_jobs(&mut *connection, host).await?);
     let rows = sqlx::query(
         "SELECT id FROM jobs WHERE host_id = $1 AND status IN ('queued', 'running', 'paused')",
     )

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{choose, not_found};
+use super::{choose, lease, not_found};
 use crate::store::{Error, Store, audit, group, outbox, row::Columns};
 
 /// A job that somebody wants.
@@ -162,7 +162,11 @@ impl Store {
         const PHASE: &str = "cancelling a job";
         let mut tx = self.begin(PHASE).await?;
         let open = open_job(&mut tx, job, PHASE).await?;
-        let cancelled = if open.reachable {
+        let held = lease::take_back(&mut tx, job).await.map_err(Error::database(PHASE))?;
+        let cancelled = if held {
+            end_unsent(&mut tx, job).await.map_err(Error::database(PHASE))?;
+            Cancelled::AtOnce
+        } else if open.reachable {
             refuse_when_full(&mut tx, open.host, PHASE).await?;
             ask_end(&mut tx, open.host, job).await.map_err(Error::database(PHASE))?;
             Cancelled::Asked { host: open.host }
@@ -253,7 +257,9 @@ async fn refuse_when_full(
     host: HostId,
     phase: &'static str,
 ) -> Result<(), Error> {
-    let count = outbox::depth(connection, host).await.map_err(Error::database(phase))?;
+    let held = lease::held_jobs(&mut *connection, host).await.map_err(Error::database(phase))?;
+    let count =
+        outbox::depth(connection, host).await.map_err(Error::database(phase))? + held.len() as u64;
     if count >= outbox::COMMANDS_MAX { Err(Error::OutboxFull { count }) } else { Ok(()) }
 }
 
@@ -288,7 +294,7 @@ async fn insert(
     .bind(run.parameters.as_deref().and_then(as_asked))
     .execute(&mut *connection)
     .await?;
-    outbox::append(&mut *connection, host, &Message::CommandRun(run.clone())).await?;
+    lease::dispatch(&mut *connection, host, run, now).await?;
     audit::note(connection, actor, "job.run", &run.job_id.to_string()).await
 }
 
@@ -316,16 +322,21 @@ async fn ask_end(
 /// Ends a job that no agent has heard of, and takes its command back: the agent that comes one day
 /// must not run it.
 async fn cancel_at_once(connection: &mut SqliteConnection, job: JobId) -> Result<(), sqlx::Error> {
-    let host: String = sqlx::query_scalar(
+    let host = end_unsent(&mut *connection, job).await?;
+    take_back(connection, &host, job).await
+}
+
+/// Ends a job whose command no agent has; returns its host.
+async fn end_unsent(connection: &mut SqliteConnection, job: JobId) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar(
         "UPDATE jobs SET status = 'cancelled', cancel_requested = TRUE, finished_at = $2,
              ended_at = $2
          WHERE id = $1 RETURNING host_id",
     )
     .bind(job.to_string())
     .bind(Timestamp::now().as_millisecond())
-    .fetch_one(&mut *connection)
-    .await?;
-    take_back(connection, &host, job).await
+    .fetch_one(connection)
+    .await
 }
 
 /// Removes a job's command from the outbox of a host without an agent, and closes the hole.

@@ -148,19 +148,22 @@ impl Store {
     }
 }
 
-/// Raises the configuration's version of every host that uses or keeps the repository.
+/// Raises the configuration's version of every host that uses or keeps the repository, but for the
+/// one whose version is raised already.
 pub(in crate::store) async fn raise_users(
     connection: &mut SqliteConnection,
     repository: RepositoryId,
+    except: Option<HostId>,
 ) -> Result<Vec<HostId>, sqlx::Error> {
     let rows = sqlx::query(
         "UPDATE hosts SET config_version = config_version + 1
-         WHERE removed_at IS NULL AND (
+         WHERE removed_at IS NULL AND id <> $2 AND (
              id IN (SELECT host_id FROM source_groups WHERE repository_id = $1)
              OR id IN (SELECT runner_host_id FROM repositories WHERE id = $1))
          RETURNING id",
     )
     .bind(repository.to_string())
+    .bind(except.map(|host| host.to_string()).unwrap_or_default())
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| row.parsed("id")).collect()
@@ -187,7 +190,7 @@ async fn finish(
     row: &SqliteRow,
 ) -> Result<Vec<HostId>, sqlx::Error> {
     audit::note(&mut *connection, actor, action, &row.text("name")?).await?;
-    raise_users(connection, repository).await
+    raise_users(connection, repository, None).await
 }
 
 fn merge(stored: Credentials, new: &NewCredentials) -> Credentials {
