@@ -59,6 +59,8 @@ pub(crate) struct World {
     next_command: CommandId,
     next_question: u64,
     calm: bool,
+    /// Until when frames that the middle box has held up may still arrive, after it has gone.
+    meddled_until: Moment,
     work_left: usize,
     trace: DefaultHasher,
     tell: bool,
@@ -204,6 +206,7 @@ impl World {
             next_command: 1,
             next_question: 1,
             calm: false,
+            meddled_until: Moment::ORIGIN,
             work_left: 0,
             trace: DefaultHasher::new(),
             tell,

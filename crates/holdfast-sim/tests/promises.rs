@@ -3,7 +3,7 @@
 use holdfast_sim::{Plant, run, scenario};
 
 /// Seeds that once broke a promise, or showed a flaw in this world, and must never do so again.
-const REGRESSIONS: &[u64] = &[424, 509, 1010, 6409];
+const REGRESSIONS: &[u64] = &[424, 509, 1010, 6409, 7652];
 
 #[test]
 fn every_promise_is_kept_in_two_hundred_worlds() {

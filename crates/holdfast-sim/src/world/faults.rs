@@ -22,6 +22,9 @@ use crate::{
 /// What a half-open connection may last on the side that hears nothing.
 const NOTICED_WITHIN: Duration = Duration::from_secs(50);
 
+/// How long after its end a middle box may still have frames on their way.
+const LAST_FRAMES: Duration = Duration::from_secs(10);
+
 impl World {
     pub(super) fn strike(&mut self, fault: Fault) {
         self.history.count(fault.name());
@@ -251,7 +254,9 @@ impl World {
             agent.refuse_next = false;
             agent.unreachable_until = self.now;
         }
-        self.scenario.middle_box = None;
+        if self.scenario.middle_box.take().is_some() {
+            self.meddled_until = self.now + LAST_FRAMES;
+        }
     }
 
     /// Brings a frame to the other side, by way of the middle box if there is one.
