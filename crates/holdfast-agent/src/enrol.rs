@@ -317,7 +317,7 @@ fn innermost(error: &reqwest::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    chain(cause)
+    holdfast_link::dial::tls_trouble(cause).unwrap_or_else(|| chain(cause))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{future::Future, sync::Arc};
 pub(crate) use endpoint::shown;
 pub use endpoint::{EndpointError, PlaintextRule, endpoint};
 pub(crate) use error::io_cause;
-pub use error::{DialError, RetryRule};
+pub use error::{DialError, RetryRule, tls_trouble};
 use holdfast_protocol::{FRAME_SIZE_MAX, message::config::Secret};
 pub use long_poll::LongPollDialer;
 pub use proxy::ProxyRule;

@@ -228,8 +228,18 @@ fn other_cause(error: &io::Error) -> String {
 
 /// What TLS disliked, in words for people; `None` when it was not TLS.
 pub(super) fn tls_cause(error: &io::Error) -> Option<String> {
-    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(match inner {
+    tls_trouble(error)
+}
+
+/// What TLS disliked, in words for people, whichever library met the error; `None` when it was not
+/// TLS.
+#[must_use]
+pub fn tls_trouble(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // An I/O error hides what it carries from `source`, and may carry another one.
+    if let Some(carrier) = error.downcast_ref::<io::Error>() {
+        return tls_trouble(carrier.get_ref()?);
+    }
+    Some(match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => {
             "what answers does not speak TLS; is it http:// rather than https://?".to_owned()
         }
