@@ -433,8 +433,9 @@ export interface paths {
         put?: never;
         /**
          * Orders a job. When the host's agent is away, the job waits for it.
-         * @description What deletes (`forget`, `prune`, `tag`, `unlock`) needs the role admin. So does a repository that
-         *     none of the host's source groups uses: the host is given its credentials until the job has ended.
+         * @description What deletes (`forget`, `prune`, `tag`, `unlock`) needs the role admin. So does a repository
+         *     that none of the host's source groups uses: the host has its credentials until the job has
+         *     ended.
          */
         post: operations["order_job"];
         delete?: never;

@@ -16,7 +16,8 @@ export function aGroup(over: Partial<Group> = {}): Group {
     repository_name: 'vault',
     includes: ['/etc'],
     excludes: [],
-    schedule: { id: 's1', cron: '30 2 * * *', time_zone: 'UTC', enabled: true, in_words: 'Every day at 02:30' },
+    options: {},
+    schedule: { id: 's1', cron: '30 2 * * *', time_zone: 'UTC', enabled: true, catch_up: true, jitter_seconds: 0, in_words: 'Every day at 02:30' },
     objective_seconds: 90_000,
     objective_source: 'schedule',
     verdict: { standing: 'protected', reasons: [], restorable_at: ago(60) },
@@ -37,6 +38,7 @@ export function aHost(name: string, over: Partial<Host> = {}): Host {
     hostname: name,
     host_group: '',
     labels: {},
+    capabilities: [],
     os: 'linux',
     arch: 'amd64',
     time_zone: 'UTC',
@@ -65,6 +67,8 @@ export function aJob(id: string, over: Partial<Job> = {}): Job {
     attempt: 1,
     host_online: true,
     cancel_requested: false,
+    cancellable: true,
+    pausable: true,
     ...over,
   };
 }
