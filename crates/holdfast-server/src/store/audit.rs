@@ -6,7 +6,8 @@
 //!
 //! Each hash covers its entry and the hash before it, so nothing in the middle can be changed,
 //! taken out or moved. The head says where the chain ends; it carries a code that only the key file
-//! can make, so whoever can write to the database alone cannot shorten the chain or forge a new one.
+//! can make, so whoever can write to the database alone can neither shorten the chain nor forge a
+//! new one.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
