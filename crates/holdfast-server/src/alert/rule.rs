@@ -361,8 +361,9 @@ fn rule_of(reason: &Reason) -> Option<Rule> {
     }
 }
 
+/// Whether the host's own policy said no, or could not be used.
 fn is_policy(code: &str) -> bool {
-    code.starts_with("policy_")
+    code == "refused_by_policy" || code.starts_with("policy_")
 }
 
 fn title(rule: Rule, group: &str, host: &str) -> String {

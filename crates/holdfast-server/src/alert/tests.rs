@@ -216,9 +216,12 @@ fn an_old_agent_is_told_of_and_an_old_patch_is_not() {
 
 #[test]
 fn what_a_policy_forbids_is_told_as_such() {
-    let mut house = House::well(1, NOON);
-    house.fail(0, "policy_path_denied");
-    assert_eq!(troubles(&house)[0].rule, Rule::PolicyRefused);
+    // What the agent says.
+    for code in ["refused_by_policy", "policy_unusable"] {
+        let mut house = House::well(1, NOON);
+        house.fail(0, code);
+        assert_eq!(troubles(&house)[0].rule, Rule::PolicyRefused, "{code}");
+    }
 }
 
 #[test]

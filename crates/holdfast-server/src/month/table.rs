@@ -127,7 +127,7 @@ pub(super) const MISFORTUNES: &[Misfortune] = &[
         alert: told(Rule::Missed, "The backup of `home` on h-20 did not run.", 15),
         standing: Standing::Stale },
     Misfortune { what: "a policy that forbids it", hosts: (21, 21), evenings: (17, 18),
-        kind: Kind::Ends("policy_path_denied"),
+        kind: Kind::Ends("refused_by_policy"),
         alert: told(Rule::PolicyRefused, "h-21 refused the backup of `home`.", 0),
         standing: Standing::Stale },
     Misfortune { what: "a copy of a machine", hosts: (22, 22), evenings: (15, 16),

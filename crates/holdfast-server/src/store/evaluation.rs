@@ -76,8 +76,9 @@ pub struct EvaluationFilter {
     pub limit: u32,
 }
 
-/// Errors that mean that the host's own policy said no begin like this.
-const POLICY_CODES: &str = "policy_%";
+/// Errors that mean that the host's own policy said no, or could not be used: `refused_by_policy`,
+/// `policy_unusable`.
+const POLICY_CODES: &str = "%policy%";
 
 impl Store {
     /// The forms of schedules with something to be noted by `now`.
