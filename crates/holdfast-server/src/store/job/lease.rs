@@ -7,7 +7,7 @@
 //! served: a prune that waits for backups holds up those that come after it.
 //!
 //! Slots that fire on the agents ask nobody; there restic's own locks and the agents' patience with
-//! them decide. See `docs/decisions/0008-repository-lease.md`.
+//! them decide. See `docs/decisions/0006-repository-lease.md`.
 
 use holdfast_protocol::{
     HostId, JobId, Message, RepositoryId,
