@@ -45,7 +45,7 @@ fn ends_with(joined: &mut Joined, codes: &[i64]) -> Result<()> {
 fn a_wrong_token_is_refused_before_the_upgrade() -> Result<()> {
     for (dialect, include, _) in registrations() {
         let mut joined = Joined::new(dialect, include)?;
-        for token in ["hf_agt_wrong", "", &joined.stage.fleet.operator.token().to_owned()] {
+        for token in ["hf_agt_wrong", "", joined.stage.fleet.operator.token()] {
             let order = json!({"do": "connect", "url": joined.url, "token": token});
             joined.peer.tell(&order)?;
             let refused = joined.peer.event("refused")?;

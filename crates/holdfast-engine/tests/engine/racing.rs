@@ -83,13 +83,13 @@ async fn upkeep(restic: &Restic, place: &Place, host: &str, until: Instant) -> u
         let (control, prune, check) = (Control::new(), Prune::default(), Check::default());
         let (events, incoming) = mpsc::channel(64);
         let work = restic.forget(&access, host, &forget, &control, events);
-        judge("forget", async { tokio::join!(work, drained(incoming)).0 }).await;
+        judge("forget", Box::pin(async { tokio::join!(work, drained(incoming)).0 })).await;
         let (events, incoming) = mpsc::channel(64);
         let work = restic.prune(&access, &prune, &control, events);
-        judge("prune", async { tokio::join!(work, drained(incoming)).0 }).await;
+        judge("prune", Box::pin(async { tokio::join!(work, drained(incoming)).0 })).await;
         let (events, incoming) = mpsc::channel(64);
         let work = restic.check(&access, &check, &control, events);
-        judge("check", async { tokio::join!(work, drained(incoming)).0 }).await;
+        judge("check", Box::pin(async { tokio::join!(work, drained(incoming)).0 })).await;
         rounds += 1;
     }
     rounds

@@ -44,7 +44,7 @@ impl Detached {
         let parcel = post.take();
         Delivery {
             wake: parcel.wake,
-            messages: parcel.lanes.into_messages().into_iter().collect(),
+            messages: parcel.lanes.into_messages().collect(),
             close: parcel.close,
         }
     }

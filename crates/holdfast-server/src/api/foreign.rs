@@ -188,7 +188,7 @@ fn address(dialect: Dialect, text: &str) -> Result<String, Problem> {
     if dialect != Dialect::Local {
         return if text.is_empty() { Ok(String::new()) } else { Err(no_address(dialect)) };
     }
-    let url = Url::parse(text).ok().filter(|url| url.has_host());
+    let url = Url::parse(text).ok().filter(Url::has_host);
     let url = url.filter(|url| matches!(url.scheme(), "ws" | "wss"));
     let bare = |url: &Url| url.username().is_empty() && url.password().is_none();
     match url.filter(bare) {

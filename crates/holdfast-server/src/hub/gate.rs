@@ -104,10 +104,10 @@ impl Gate for HostGate {
 
     async fn closed(&self, session_id: SessionId, _ended: &Ended) {
         // A session that was fenced must not show its successor's host as gone.
-        if self.hub.inner.registry.closed(self.host, session_id) {
-            if let Some(heard_at) = self.hub.live().disconnected(self.host) {
-                self.hub.store().session_ended(self.host, heard_at).await;
-            }
+        if self.hub.inner.registry.closed(self.host, session_id)
+            && let Some(heard_at) = self.hub.live().disconnected(self.host)
+        {
+            self.hub.store().session_ended(self.host, heard_at).await;
         }
     }
 }
