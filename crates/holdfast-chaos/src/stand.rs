@@ -308,6 +308,13 @@ pub(crate) fn positions(state: &Path) -> Result<Positions> {
     block_on(async { state.positions().await.context("the agent's state cannot be read") })
 }
 
+/// How many records wait to be acknowledged; those that are kept for a server from yesterday do
+/// not.
+pub(crate) fn waiting(state: &Path) -> Result<u64> {
+    let state = State::open(state).context("the agent's state cannot be opened")?;
+    Ok(state.summary().context("the agent's state cannot be read")?.1)
+}
+
 /// Runs a future to its end on this thread.
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

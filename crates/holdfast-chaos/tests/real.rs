@@ -53,7 +53,7 @@ fn a_second_process_on_one_directory_ends() -> Result<()> {
 }
 
 #[test]
-fn a_database_from_an_older_copy_is_a_declared_gap() -> Result<()> {
+fn a_database_from_an_older_copy_is_given_what_it_lost() -> Result<()> {
     survives("F29")
 }
 

@@ -9,7 +9,7 @@ use holdfast_link::crash;
 use crate::{
     fault_proxy::{Cut, Welcome},
     peer::{Entries, FIRST},
-    stand::{BACK_LIMIT, Bench, LIMIT, Stand, positions},
+    stand::{BACK_LIMIT, Bench, LIMIT, Stand, waiting},
 };
 
 /// F01: the server dies while jobs are ordered, accepted and reported.
@@ -193,8 +193,8 @@ pub(super) fn replay_killed(bench: &Bench) -> Result<String> {
     let applied: Vec<i64> = applied.into_iter().filter(|value| *value >= FIRST).collect();
     let expected: Vec<i64> = (FIRST..FIRST + i64::try_from(RECORDS)?).collect();
     ensure!(applied == expected, "{} records were applied of {RECORDS}", applied.len());
-    let left = positions(&data.join("state.redb"))?;
-    ensure!(left.oldest == left.next, "{} records are left", left.next - left.oldest);
+    let left = waiting(&data.join("state.redb"))?;
+    ensure!(left == 0, "{left} records are left");
     ensure!(!Entries::read(&data)?.done.is_empty(), "the ledger is empty");
     let rate = f64::from(u32::try_from(RECORDS)?) / took.as_secs_f64();
     Ok(format!("{RECORDS} records over {kills} kills, each once and in order, {rate:.0} a second"))

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::{
     fault_proxy::Flow,
-    stand::{BACK_LIMIT, Bench, GROUP, LIMIT, Stand, last, positions},
+    stand::{BACK_LIMIT, Bench, GROUP, LIMIT, Stand, last, waiting},
     stub_restic::StubRestic,
 };
 
@@ -37,8 +37,8 @@ pub(super) fn backlog(bench: &Bench) -> Result<String> {
     })?;
     let took = started.elapsed().as_secs_f64();
     peer.stop(LIMIT)?;
-    let left = positions(&data.join("state.redb"))?;
-    ensure!(left.oldest == left.next, "{} records are left", left.next - left.oldest);
+    let left = waiting(&data.join("state.redb"))?;
+    ensure!(left == 0, "{left} records are left");
     // Most of an order's time is the start of a process; twice the time is a machine at work, not a
     // neighbour who waits for the backlog to end.
     ensure!(busy <= quiet * 3, "the neighbour's orders took {busy:?} rather than {quiet:?}");
