@@ -66,9 +66,12 @@ impl Cli {
 /// clap's own global options cannot do it: in `repo add`, `--url` is the repository's. There the
 /// server's comes before the command (`holdfast --url … repo add …`) or from the environment.
 fn with_server_url(command: clap::Command) -> clap::Command {
+    // It is the server, and so are its `backup` and `restore`: they speak to nobody.
+    if command.get_name() == "server" {
+        return command;
+    }
     let command = command.mut_subcommands(with_server_url);
-    let local = ["server", "backup", "restore"].contains(&command.get_name());
-    if local || command.get_arguments().any(|arg| arg.get_long() == Some("url")) {
+    if command.get_arguments().any(|arg| arg.get_long() == Some("url")) {
         return command;
     }
     command.arg(
@@ -218,12 +221,24 @@ mod tests {
 
     #[test]
     fn the_server_may_be_named_before_or_after_the_command() {
-        for line in ["holdfast --url http://a hosts", "holdfast host --url http://a add web-1"] {
+        let lines = [
+            "holdfast --url http://a hosts",
+            "holdfast host --url http://a add web-1",
+            "holdfast restore web-1 latest --url http://a",
+        ];
+        for line in lines {
             let url = read(line).unwrap().global.url.unwrap();
             assert_eq!(url.as_str(), "http://a/", "{line}");
         }
         let both = read("holdfast --url http://a jobs --url http://b").unwrap();
         assert_eq!(both.global.url.unwrap().as_str(), "http://b/");
+    }
+
+    #[test]
+    fn the_server_itself_is_told_of_no_other() {
+        for line in ["holdfast server --url http://a", "holdfast server backup --url http://a"] {
+            assert!(read(line).is_err(), "{line}");
+        }
     }
 
     #[test]
