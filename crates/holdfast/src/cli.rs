@@ -13,6 +13,7 @@ mod age;
 mod alerts;
 mod fleet;
 mod jobs;
+pub(crate) mod operate;
 mod people;
 mod server;
 
@@ -152,7 +153,7 @@ pub(crate) enum Command {
     Host(Host),
     /// List the repositories.
     Repos,
-    /// Add a repository.
+    /// Add a repository, or work on one.
     #[command(subcommand)]
     Repo(Repo),
     /// Say what of a host is backed up.
@@ -161,6 +162,10 @@ pub(crate) enum Command {
     /// Say when a source group is backed up.
     #[command(subcommand)]
     Schedule(Schedule),
+    /// Remove snapshots of a host. Their data stays until a prune.
+    Forget(operate::Forget),
+    /// Change the tags of snapshots. They get new ids by that.
+    Tag(operate::Tag),
     /// Bring files back from a snapshot.
     Restore(Restore),
     /// Back up a source group now.

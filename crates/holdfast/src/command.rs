@@ -10,6 +10,7 @@ mod foreign;
 mod group;
 mod hosts;
 mod jobs;
+mod operate;
 mod repo;
 mod restore;
 mod run;
@@ -84,6 +85,7 @@ impl Operator {
             Command::Cancel(job) => jobs::ask(self, &job.id, jobs::Request::Cancel).await?,
             Command::Channel(command) => return channels::run(self, &command).await,
             Command::Channels => channels::list(self).await?,
+            Command::Forget(args) => return operate::forget(self, &args).await,
             Command::Group(command) => group::run(self, &command).await?,
             Command::Host(command) => hosts::run(self, &command).await?,
             Command::Hosts => hosts::list(self).await?,
@@ -91,7 +93,7 @@ impl Operator {
             Command::Jobs(filter) => jobs::list(self, &filter).await?,
             Command::Logs(job) => jobs::logs(self, &job.id).await?,
             Command::Pause(job) => jobs::ask(self, &job.id, jobs::Request::Pause).await?,
-            Command::Repo(command) => repo::run(self, &command).await?,
+            Command::Repo(command) => return repo::run(self, &command).await,
             Command::Repos => repo::list(self).await?,
             Command::Restore(args) => return restore::run(self, &args).await,
             Command::Resume(job) => jobs::ask(self, &job.id, jobs::Request::Resume).await?,
@@ -99,6 +101,7 @@ impl Operator {
             Command::Schedule(command) => schedule::run(self, &command).await?,
             Command::Server(_) => unreachable!("handled without a server"),
             Command::Snapshots(host) => snapshots::list(self, &host.host).await?,
+            Command::Tag(args) => return operate::tag(self, &args).await,
             Command::Token(command) => token::run(self, &command).await?,
             Command::User(command) => user::run(self, &command).await?,
             Command::Why(group) => why::tell(self, &group).await?,

@@ -327,6 +327,66 @@ fn a_password_never_stands_on_the_command_line() {
 }
 
 #[test]
+fn every_kind_of_maintenance_is_one_command() {
+    let server = Server::with_group();
+    let orders = [
+        (
+            "repo check main --host web-1 --read-data 5%",
+            "check",
+            r#"{"read_data":{"percent":5.0}}"#,
+        ),
+        (
+            "repo prune main --host web-1 --max-unused unlimited",
+            "prune",
+            r#"{"dry_run":false,"max_unused":"unlimited","repack_cacheable_only":false,"repack_uncompressed":false}"#,
+        ),
+        ("repo stats main --host web-1 --raw", "stats", r#"{"mode":"raw_data"}"#),
+        ("repo unlock main --host web-1", "unlock", "null"),
+        ("repo init main --host web-1", "init", "null"),
+        (
+            "forget web-1 --snapshot 0123abcd",
+            "forget",
+            r#"{"dry_run":false,"which":{"snapshots":["0123abcd"]}}"#,
+        ),
+        (
+            "forget web-1 --group etc --keep daily=7",
+            "forget",
+            r#"{"dry_run":false,"which":{"policy":{"keep":{"keep_daily":7},"tag":"etc"}}}"#,
+        ),
+        (
+            "tag web-1 0123abcd --set kept",
+            "tag",
+            r#"{"edit":{"set":["kept"]},"snapshot_ids":["0123abcd"]}"#,
+        ),
+    ];
+    for (line, operation, parameters) in orders {
+        let ordered = server.run(&format!("{line} --json")).expect_json();
+        let id = ordered["job_id"].as_str().unwrap();
+        let job = server.run(&format!("job {id} --json")).expect_json();
+        assert_eq!(job["operation"], operation, "{line}");
+        assert_eq!(job["parameters"].to_string(), parameters, "{line}");
+    }
+    let unsaid = server.run("forget web-1 --group etc");
+    unsaid.expect_error("not said which snapshots to keep", "--keep");
+    server.run("repo check main").expect_error("No host that is online", "--host");
+    server.run("repo check nain --host web-1").expect_error("`nain`", "List the repositories");
+}
+
+#[test]
+fn credentials_are_changed_from_files_and_never_shown() {
+    let server = Server::with_group();
+    let set = "repo credentials main --slot admin --password-file -";
+    let told = server.run_with(set, "canary\n").expect(0).stdout;
+    assert_eq!(told, "Slot `admin` of repository `main` is changed.\n");
+    assert!(!server.run("repos --json").expect(0).stdout.contains("canary"));
+    server.run("repo credentials main --slot admin").expect_error("what to change", "--clear");
+    let told = server.run("repo credentials main --slot admin --clear").expect(0).stdout;
+    assert_eq!(told, "Slot `admin` of repository `main` is cleared.\n");
+    server.run("repo credentials main --slot root --clear").expect(2);
+    server.run("repo credentials main --slot repo --password x").expect(2);
+}
+
+#[test]
 fn a_server_that_cannot_start_says_why() {
     let server = Server::start();
     let address = server.url.strip_prefix("http://").unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
-use super::age;
+use super::{age, operate};
 
 /// `holdfast host …`.
 #[derive(Debug, Subcommand)]
@@ -75,6 +75,18 @@ impl Dialect {
 pub(crate) enum Repo {
     /// Add a repository. restic creates it at the first backup when it does not exist.
     Add(RepoAdd),
+    /// Look whether a repository is whole.
+    Check(operate::Check),
+    /// Change what opens a repository, for everyday work or for work that deletes.
+    Credentials(operate::Credentials),
+    /// Create a repository, or find that it is there.
+    Init(operate::Runner),
+    /// Delete the data that no snapshot needs any more.
+    Prune(operate::Prune),
+    /// Measure what is stored.
+    Stats(operate::Stats),
+    /// Remove abandoned locks.
+    Unlock(operate::Unlock),
 }
 
 /// `holdfast repo add`.

@@ -1,11 +1,13 @@
 //! `holdfast repos` and `holdfast repo …`.
 
-use holdfast_protocol::message::config::Secret;
-use serde_json::json;
+use std::process::ExitCode;
 
-use super::Operator;
+use holdfast_protocol::message::config::Secret;
+use serde_json::{Map, json};
+
+use super::{Operator, operate};
 use crate::{
-    cli::{self, RepoAdd},
+    cli::{self, RepoAdd, operate::Credentials},
     failure::Failure,
     input,
     model::{Repositories, Repository},
@@ -13,10 +15,17 @@ use crate::{
 };
 
 /// `holdfast repo …`.
-pub(super) async fn run(operator: &Operator, command: &cli::Repo) -> Result<(), Failure> {
+pub(super) async fn run(operator: &Operator, command: &cli::Repo) -> Result<ExitCode, Failure> {
     match command {
-        cli::Repo::Add(args) => add(operator, args).await,
+        cli::Repo::Add(args) => add(operator, args).await?,
+        cli::Repo::Check(args) => return operate::check(operator, args).await,
+        cli::Repo::Credentials(args) => credentials(operator, args).await?,
+        cli::Repo::Init(runner) => return operate::init(operator, runner).await,
+        cli::Repo::Prune(args) => return operate::prune(operator, args).await,
+        cli::Repo::Stats(args) => return operate::stats(operator, args).await,
+        cli::Repo::Unlock(args) => return operate::unlock(operator, args).await,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `holdfast repos`.
@@ -40,6 +49,40 @@ async fn add(operator: &Operator, args: &RepoAdd) -> Result<(), Failure> {
     });
     let answer = operator.client.post(&["repositories"], &body).await?;
     operator.screen.show(&answer, |_| format!("Repository `{}` is added.\n", args.name));
+    Ok(())
+}
+
+async fn credentials(operator: &Operator, args: &Credentials) -> Result<(), Failure> {
+    let path = ["repositories", &args.name, "credentials", args.slot.as_str()];
+    let slot = args.slot.as_str();
+    if args.clear {
+        let answer = operator.client.delete(&path).await?;
+        operator.screen.show(&answer, |_| {
+            format!("Slot `{slot}` of repository `{}` is cleared.\n", args.name)
+        });
+        return Ok(());
+    }
+    let mut body = Map::new();
+    for (field, file, noun) in [
+        ("url", &args.url_file, "repository location"),
+        ("password", &args.password_file, "repository password"),
+        ("ca_certificate", &args.ca_file, "certificate"),
+    ] {
+        if let Some(file) = file {
+            body.insert(field.to_owned(), json!(input::secret(file, noun)?));
+        }
+    }
+    if let Some(file) = &args.environment_file {
+        body.insert("environment".to_owned(), json!(input::environment(file)?));
+    }
+    if body.is_empty() {
+        let advice = "Use --password-file, --url-file, --environment-file, --ca-file or --clear.";
+        return Err(Failure::new("It is not said what to change.", advice));
+    }
+    let answer = operator.client.put(&path, &body.into()).await?;
+    operator
+        .screen
+        .show(&answer, |_| format!("Slot `{slot}` of repository `{}` is changed.\n", args.name));
     Ok(())
 }
 
