@@ -9,6 +9,7 @@ mod roads;
 
 use std::{future::Future, sync::Arc};
 
+pub use connector::{ByteStream, Connect};
 pub(crate) use endpoint::shown;
 pub use endpoint::{EndpointError, PlaintextRule, endpoint};
 pub(crate) use error::io_cause;
@@ -85,6 +86,12 @@ impl WebSocketDialer {
     #[must_use]
     pub fn with_proxy(self, rule: &ProxyRule) -> Self {
         Self { connector: self.connector.with_proxy(rule), ..self }
+    }
+
+    /// The same, over streams of your own making in place of TCP, TLS and proxies.
+    #[must_use]
+    pub fn over(self, connect: impl Connect) -> Self {
+        Self { connector: self.connector.over(connect), ..self }
     }
 
     /// The same, with a limit to what is read, in bytes per frame.

@@ -1,12 +1,14 @@
 //! The stream below every road: TCP, and TLS where the URL asks for it.
 
-use std::{io, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use hyper_util::client::proxy::matcher::Intercept;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::MaybeTlsStream;
 use url::{Host, Url};
 
 use super::{
@@ -17,8 +19,38 @@ use super::{
 };
 use crate::transport::tcp;
 
+/// A stream of bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for T {}
+
 /// A stream that is ready for HTTP.
-pub(super) type Stream = MaybeTlsStream<TcpStream>;
+pub(super) type Stream = Box<dyn ByteStream>;
+
+/// Opens streams of your own making to the server: a tunnel, a socket file, a simulated network.
+pub trait Connect: Send + Sync + 'static {
+    /// Opens one, ready for HTTP.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Must be safe: the link drops it when it gives an attempt up.
+    fn connect(&self) -> impl Future<Output = io::Result<Box<dyn ByteStream>>> + Send;
+}
+
+type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send + 'a>>;
+
+/// Any [`Connect`].
+trait AnyConnect: Send + Sync {
+    fn connect(&self) -> Connecting<'_>;
+}
+
+impl<C: Connect> AnyConnect for C {
+    fn connect(&self) -> Connecting<'_> {
+        Box::pin(Connect::connect(self))
+    }
+}
 
 /// Opens streams to one server.
 #[derive(Clone)]
@@ -26,12 +58,18 @@ pub(super) struct Connector {
     pub(super) endpoint: Url,
     tls: Option<Arc<ClientConfig>>,
     proxy: Arc<Proxy>,
+    /// In place of TCP, TLS and proxy.
+    own: Option<Arc<dyn AnyConnect>>,
 }
 
 impl Connector {
     /// Opens streams to `endpoint`, a `ws` or `wss` URL. `tls` is needed for the latter.
     pub(super) fn new(endpoint: Url, tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { endpoint, tls, proxy: Arc::new(Proxy::new(&ProxyRule::Direct)) }
+        Self { endpoint, tls, proxy: Arc::new(Proxy::new(&ProxyRule::Direct)), own: None }
+    }
+
+    pub(super) fn over(self, connect: impl Connect) -> Self {
+        Self { own: Some(Arc::new(connect)), ..self }
     }
 
     pub(super) fn with_proxy(self, rule: &ProxyRule) -> Self {
@@ -46,6 +84,9 @@ impl Connector {
     /// # Cancel safety
     /// Safe: the attempt is given up.
     pub(super) async fn open(&self) -> Result<Stream, DialError> {
+        if let Some(own) = &self.own {
+            return own.connect().await.map_err(|error| self.refused(&error));
+        }
         let stream = match self.proxy.on_the_way_to(&self.endpoint) {
             Some(proxy) => self.connect_through(&proxy).await?,
             None => self.connect_tcp().await.map_err(|error| self.refused(&error))?,
@@ -56,9 +97,10 @@ impl Connector {
             Some(config) if self.endpoint.scheme() == "wss" => {
                 let connector = TlsConnector::from(Arc::clone(config));
                 let secured = connector.connect(self.server_name()?, stream).await;
-                secured.map(MaybeTlsStream::Rustls).map_err(|error| self.refused(&error))
+                let secured = secured.map_err(|error| self.refused(&error))?;
+                Ok(Box::new(secured))
             }
-            _ => Ok(MaybeTlsStream::Plain(stream)),
+            _ => Ok(Box::new(stream)),
         }
     }
 

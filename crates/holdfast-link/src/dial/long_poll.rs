@@ -23,7 +23,7 @@ use rustls::ClientConfig;
 use url::{Position, Url};
 use uuid::Uuid;
 
-use super::{Dial, DialError, ProxyRule, bearer, connector::Connector, error, shown};
+use super::{Connect, Dial, DialError, ProxyRule, bearer, connector::Connector, error, shown};
 use crate::transport::{Transport, long_poll::LongPoll};
 
 /// Connections kept between exchanges: one that is held, and one that relieves it.
@@ -51,6 +51,12 @@ impl LongPollDialer {
     #[must_use]
     pub fn with_proxy(self, rule: &ProxyRule) -> Self {
         Self { connector: self.connector.with_proxy(rule) }
+    }
+
+    /// The same, over streams of your own making in place of TCP, TLS and proxies.
+    #[must_use]
+    pub fn over(self, connect: impl Connect) -> Self {
+        Self { connector: self.connector.over(connect) }
     }
 
     async fn open(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {

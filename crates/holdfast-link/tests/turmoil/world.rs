@@ -1,9 +1,7 @@
 //! A server and its agents, with disks that outlive crashes.
 
 use std::{
-    collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    net::Ipv4Addr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -12,30 +10,21 @@ use std::{
 };
 
 use holdfast_link::{
-    Admission, Client, ClientConfig, CloseReason, Credentials, CredentialsError, Dice, Ended, Gate,
-    Host, Identity, Mailbox, Positions, Record, ServeConfig, Store, StoreError, Unsequenced,
-    dial::{Dial, DialError},
-    server::serve,
-    store::memory::MemoryStore,
-    transport::{
-        Transport,
-        metered::Metered,
-        websocket::{Socket, limits},
-    },
+    Client, ClientConfig, Credentials, CredentialsError, Dice, Host, Identity, Positions, Record,
+    Store, StoreError, Unsequenced, store::memory::MemoryStore,
 };
 use holdfast_protocol::{
-    Incarnation, Payload, Seq, SessionId,
-    message::{
-        config::Secret,
-        link::{Facts, Hello, Reject},
-    },
+    Incarnation, Payload, Seq,
+    message::{config::Secret, link::Facts},
 };
-use tokio_tungstenite::{accept_async_with_config, client_async_with_config};
 use tokio_util::sync::CancellationToken;
-use turmoil::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
-use crate::nemesis::Nemesis;
+use crate::{
+    house::{House, Tally},
+    nemesis::Nemesis,
+    road::Road,
+};
 
 /// How many agents a world has.
 pub(crate) const AGENTS: usize = 3;
@@ -46,13 +35,14 @@ const STORM: Duration = Duration::from_secs(150);
 /// And then everything must settle within this: a dead peer is noticed, a redial waited for.
 const CALM_MAX: Duration = Duration::from_secs(240);
 const TICK: Duration = Duration::from_millis(20);
-const PORT: u16 = 7400;
 
 /// What happened in one world or in many.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) worlds: u64,
     pub(crate) sessions: u64,
+    /// Links over long polls, in which sessions were or were to be.
+    pub(crate) polled: u64,
     pub(crate) crashes: u64,
     pub(crate) cuts: u64,
     pub(crate) one_way_cuts: u64,
@@ -65,6 +55,7 @@ impl Report {
     pub(crate) fn add(&mut self, other: &Self) {
         self.worlds += other.worlds;
         self.sessions += other.sessions;
+        self.polled += other.polled;
         self.crashes += other.crashes;
         self.cuts += other.cuts;
         self.one_way_cuts += other.one_way_cuts;
@@ -90,22 +81,22 @@ impl Trace {
 }
 
 /// A disk that takes its time. A crash before the commit leaves no trace of it.
-struct Disk {
-    shelf: MemoryStore,
+pub(crate) struct Disk {
+    pub(crate) shelf: MemoryStore,
     dice: Dice,
     name: String,
-    trace: Arc<Trace>,
+    pub(crate) trace: Arc<Trace>,
     /// Only the session of this epoch may write.
-    epoch: AtomicU64,
+    pub(crate) epoch: AtomicU64,
 }
 
 impl Disk {
-    async fn spin(&self) {
+    pub(crate) async fn spin(&self) {
         tokio::time::sleep(Duration::from_micros((self.dice.roll() * 40_000.0) as u64)).await;
     }
 
     /// Bodies count from 0, so the newest number is in the stream's own position.
-    async fn append_until_full(&self, kind: &str, wake: impl Fn()) {
+    pub(crate) async fn append_until_full(&self, kind: &str, wake: impl Fn()) {
         loop {
             let pause = Duration::from_millis((self.dice.roll() * 4_000.0) as u64);
             tokio::time::sleep(pause).await;
@@ -128,9 +119,9 @@ impl Disk {
 }
 
 /// A disk as one session sees it.
-struct Held {
-    disk: Arc<Disk>,
-    epoch: u64,
+pub(crate) struct Held {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) epoch: u64,
 }
 
 impl Held {
@@ -176,10 +167,10 @@ impl Store for Held {
 }
 
 /// One link's two ends, as they are on disk.
-struct Household {
-    number: usize,
+pub(crate) struct Household {
+    pub(crate) number: usize,
     agent: Arc<Disk>,
-    server: Arc<Disk>,
+    pub(crate) server: Arc<Disk>,
     boots: AtomicU64,
     seed: u64,
 }
@@ -207,10 +198,12 @@ impl Household {
     async fn run_agent(self: Arc<Self>) -> turmoil::Result {
         let boot = self.boots.fetch_add(1, Ordering::Relaxed) + 1;
         let dice = Dice::seeded(mix(self.seed, &[self.number as u64, 2, boot]));
+        let road = Road::of(self.number, dice.clone());
         let config = ClientConfig { dice, ..ClientConfig::new("http://server".parse()?) };
         let identity = Identity { incarnation: self.incarnation(), boot };
         let store = Arc::new(Held { disk: Arc::clone(&self.agent), epoch: 0 });
-        let client = Client::with_dialer(config, identity, store, Machine, Machine, Road);
+        let (keys, machine) = (Machine { number: self.number }, Machine { number: self.number });
+        let client = Client::with_dialer(config, identity, store, keys, machine, road);
         let working = self.agent.append_until_full("job.finished", || client.wake());
         let (ended, ()) = tokio::join!(client.run(CancellationToken::new()), working);
         ended.map_err(Into::into)
@@ -229,17 +222,20 @@ impl Household {
     }
 }
 
-fn mix(seed: u64, parts: &[u64]) -> u64 {
+pub(crate) fn mix(seed: u64, parts: &[u64]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (seed, parts).hash(&mut hasher);
     hasher.finish()
 }
 
-struct Machine;
+struct Machine {
+    number: usize,
+}
 
 impl Credentials for Machine {
+    /// The number tells the house who asks.
     async fn token(&self) -> Result<Secret, CredentialsError> {
-        Ok(Secret::new("token"))
+        Ok(Secret::new(self.number.to_string()))
     }
 }
 
@@ -257,96 +253,6 @@ impl Host for Machine {
     }
 }
 
-/// A WebSocket over the simulated network.
-struct Road;
-
-impl Dial for Road {
-    async fn dial(&self, _token: &Secret) -> Result<Box<dyn Transport>, DialError> {
-        let lost = |cause: String| DialError::Unreachable { server: "server".to_owned(), cause };
-        let stream = TcpStream::connect(("server", PORT)).await;
-        let stream = stream.map_err(|error| lost(error.to_string()))?;
-        let dialled =
-            client_async_with_config("ws://server/", Metered::new(stream), Some(limits())).await;
-        let (socket, _) = dialled.map_err(|error| lost(error.to_string()))?;
-        Ok(Box::new(Socket::new(socket)))
-    }
-}
-
-/// One life of the server's process.
-struct House {
-    households: Vec<Arc<Household>>,
-    mailboxes: Mutex<BTreeMap<usize, Mailbox>>,
-    sessions: Arc<AtomicU64>,
-}
-
-impl House {
-    async fn run(self: Arc<Self>, dice: Dice) -> turmoil::Result {
-        for household in &self.households {
-            let (house, household) = (Arc::clone(&self), Arc::clone(household));
-            tokio::spawn(async move {
-                let wake = || house.wake(household.number);
-                household.server.append_until_full("command.run", wake).await;
-            });
-        }
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(Arc::clone(&self).serve(stream, dice.clone()));
-        }
-    }
-
-    async fn serve(self: Arc<Self>, stream: TcpStream, dice: Dice) {
-        let stream = Metered::new(stream);
-        let Ok(socket) = accept_async_with_config(stream, Some(limits())).await else { return };
-        let config = ServeConfig { dice, ..ServeConfig::default() };
-        serve(Box::new(Socket::new(socket)), &*self, &config, CancellationToken::new()).await;
-    }
-
-    fn wake(&self, number: usize) {
-        if let Some(mailbox) = self.mailboxes.lock().unwrap().get(&number) {
-            mailbox.wake();
-        }
-    }
-}
-
-impl Gate for House {
-    type Store = Held;
-
-    async fn admit(&self, hello: Hello) -> Result<Admission<Held>, Reject> {
-        let number = hello.incarnation.as_uuid().as_u128() as usize;
-        let disk = Arc::clone(&self.households[number].server);
-        disk.spin().await;
-        let epoch = disk.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        disk.trace.note(turmoil::sim_elapsed().unwrap(), ("admit", number, epoch));
-        Ok(Admission {
-            // The number in front tells whose it is.
-            session_id: SessionId::from_uuid(Uuid::from_u64_pair(number as u64, session)),
-            epoch,
-            store: Arc::new(Held { disk, epoch }),
-            states: Vec::new(),
-            redial_spread: Duration::from_secs(2),
-        })
-    }
-
-    async fn opened(&self, mailbox: Mailbox) {
-        let number = mailbox.session_id().as_uuid().as_u64_pair().0 as usize;
-        let mut mailboxes = self.mailboxes.lock().unwrap();
-        if mailboxes.get(&number).is_some_and(|other| other.epoch() > mailbox.epoch()) {
-            return mailbox.close(CloseReason::Fenced);
-        }
-        if let Some(older) = mailboxes.insert(number, mailbox) {
-            older.close(CloseReason::Fenced);
-        }
-    }
-
-    async fn closed(&self, session_id: SessionId, ended: &Ended) {
-        let (number, _) = session_id.as_uuid().as_u64_pair();
-        let trace = &self.households[number as usize].server.trace;
-        trace.note(turmoil::sim_elapsed().unwrap(), ("closed", number, ended.code()));
-    }
-}
-
 /// A runtime that goes down drops its tasks in an order that depends on their numbers, which the
 /// whole process counts. Makes the numbers of every world begin alike.
 fn align_task_numbers() {
@@ -360,7 +266,7 @@ fn align_task_numbers() {
 pub(crate) fn live(seed: u64) -> Report {
     align_task_numbers();
     let trace = Arc::new(Trace::default());
-    let sessions = Arc::new(AtomicU64::new(0));
+    let tally = Arc::new(Tally::default());
     let households: Vec<_> =
         (0..AGENTS).map(|number| Arc::new(Household::new(number, seed, &trace))).collect();
     let mut sim = turmoil::Builder::new()
@@ -370,11 +276,10 @@ pub(crate) fn live(seed: u64) -> Report {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(200))
         .build();
-    let (homes, count, boots) = (households.clone(), Arc::clone(&sessions), AtomicU64::new(0));
+    let (homes, count, boots) = (households.clone(), Arc::clone(&tally), AtomicU64::new(0));
     sim.host("server", move || {
         let boot = boots.fetch_add(1, Ordering::Relaxed);
-        let (households, sessions) = (homes.clone(), Arc::clone(&count));
-        let house = House { households, mailboxes: Mutex::default(), sessions };
+        let house = House::new(homes.clone(), Arc::clone(&count));
         Arc::new(house).run(Dice::seeded(mix(seed, &[3, boot])))
     });
     for household in &households {
@@ -394,6 +299,7 @@ pub(crate) fn live(seed: u64) -> Report {
     for household in &households {
         household.judge();
     }
-    let sessions = sessions.load(Ordering::Relaxed);
-    Report { worlds: 1, sessions, trace: trace.sum(), ..nemesis.report }
+    let sessions = tally.sessions.load(Ordering::Relaxed);
+    let polled = tally.polled.load(Ordering::Relaxed);
+    Report { worlds: 1, sessions, polled, trace: trace.sum(), ..nemesis.report }
 }
