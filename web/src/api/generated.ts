@@ -3903,7 +3903,7 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `host_not_found`, `group_not_found` or `repository_not_found` */
+            /** @description `host_not_found`, `group_not_found`, `repository_not_found` or `snapshot_not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;

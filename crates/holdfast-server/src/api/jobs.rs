@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use axum::{Json, extract::State, http::StatusCode};
 use holdfast_protocol::{
-    JobId,
+    HostId, JobId,
     message::{
         command::Retry,
         job::{Operation, Status},
@@ -24,9 +24,9 @@ use super::{
     validate::shown,
 };
 use crate::{
-    auth::{Access, Principal, Role},
+    auth::{Access, Principal, Role, Scope},
     openapi,
-    store::{self, JobFilter, Order},
+    store::{self, JobFilter, Order, Store},
     view::{JobOperation, JobPage, JobStatus, JobView, LogPage},
 };
 
@@ -153,7 +153,8 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         (status = 403, body = ProblemBody,
             description = "`role_too_small` or `repository_not_used`"),
         (status = 404, body = ProblemBody,
-            description = "`host_not_found`, `group_not_found` or `repository_not_found`"),
+            description = "`host_not_found`, `group_not_found`, `repository_not_found` or \
+                `snapshot_not_found`"),
         (status = 409, body = ProblemBody, description = "`operation_unsupported`"),
         (status = 429, body = ProblemBody, description = "`outbox_full`")))]
 async fn order(
@@ -168,10 +169,32 @@ async fn order(
         Some(text) => Some(state.store.find_repository(text).await?),
         None => None,
     };
-    let order =
+    let mut order =
         Order { repository, may_grant: principal.role >= Role::Admin, ..order.into_order()? };
+    keep_within(&state.store, &principal.scope, host, &mut order).await?;
     let job_id = state.hub.run_job(&principal.name, host, &order).await?;
     Ok((StatusCode::ACCEPTED, Json(Ordered { job_id })))
+}
+
+/// Lets those whose role counts for some hosts only name nothing but the snapshots of these, also
+/// where a repository holds those of others.
+async fn keep_within(
+    store: &Store,
+    scope: &Scope,
+    host: HostId,
+    order: &mut Order,
+) -> Result<(), Problem> {
+    let Some(parameters) = order.parameters.as_mut().filter(|_| *scope != Scope::All) else {
+        return Ok(());
+    };
+    for snapshot in parameters::snapshots_named(parameters) {
+        // The whole id, and the repository in which it was found: what stands for one of theirs
+        // here must not stand for another's there.
+        let (id, found) = store.placed_snapshot(host, snapshot, order.repository, scope).await?;
+        *snapshot = id;
+        order.repository = Some(found);
+    }
+    Ok(())
 }
 
 impl JobOrder {

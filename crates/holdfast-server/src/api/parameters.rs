@@ -5,7 +5,7 @@
 
 use holdfast_protocol::message::{
     job::Operation,
-    parameters::{Parameters, Selection, TagEdit, Target},
+    parameters::{Forget, Parameters, Selection, TagEdit, Target},
 };
 use serde_json::{Map, Value};
 
@@ -44,6 +44,28 @@ pub(super) fn read(
     let parameters = read.map_err(|error| invalid(&what_is_wrong(&error.to_string())))?;
     check(&parameters)?;
     Ok(Some(parameters))
+}
+
+/// Every snapshot that the parameters name.
+pub(super) fn snapshots_named(parameters: &mut Parameters) -> Vec<&mut String> {
+    match parameters {
+        Parameters::Ls(ls) => vec![&mut ls.snapshot_id],
+        Parameters::Dump(dump) => vec![&mut dump.snapshot_id],
+        Parameters::Restore(restore) => vec![&mut restore.snapshot_id],
+        Parameters::Diff(diff) => vec![&mut diff.from_snapshot_id, &mut diff.to_snapshot_id],
+        Parameters::Tag(tag) => tag.snapshot_ids.iter_mut().collect(),
+        Parameters::Forget(Forget { which: Selection::Snapshots(ids), .. }) => {
+            ids.iter_mut().collect()
+        }
+        Parameters::Stats(stats) => stats.snapshot_id.iter_mut().collect(),
+        Parameters::Forget(Forget { which: Selection::Policy { .. }, .. })
+        | Parameters::Backup(_)
+        | Parameters::Init
+        | Parameters::Snapshots
+        | Parameters::Prune(_)
+        | Parameters::Check(_)
+        | Parameters::Unlock(_) => Vec::new(),
+    }
 }
 
 /// Whether there is nothing that has to be said.

@@ -146,6 +146,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::RepositoryNotFound { .. }
         | Error::GroupNotFound { .. }
         | Error::ScheduleNotFound { .. }
+        | Error::SnapshotNotFound { .. }
         | Error::JobNotFound { .. }
         | Error::SignInNotFound { .. }
         | Error::SilenceNotFound { .. }

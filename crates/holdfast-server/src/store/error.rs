@@ -72,6 +72,12 @@ pub enum Error {
         /// The operation.
         operation: &'static str,
     },
+    /// No such snapshot, or none that the asker may know of.
+    #[error("there is no snapshot `{snapshot}`")]
+    SnapshotNotFound {
+        /// The id that was asked for, or its beginning.
+        snapshot: String,
+    },
     /// The group has no schedule.
     #[error("the source group `{group}` has no schedule")]
     ScheduleNotFound {
@@ -205,6 +211,7 @@ impl Error {
             Self::RepositoryRequired => "repository_required",
             Self::RepositoryNotUsed => "repository_not_used",
             Self::OperationUnsupported { .. } => "operation_unsupported",
+            Self::SnapshotNotFound { .. } => "snapshot_not_found",
             Self::ScheduleNotFound { .. } => "schedule_not_found",
             Self::JobNotFound { .. } => "job_not_found",
             Self::JobEnded { .. } => "job_ended",
@@ -252,6 +259,9 @@ impl Error {
             }
             Self::OperationUnsupported { .. } => {
                 "Update the agent of this host, or use another host that has the repository."
+            }
+            Self::SnapshotNotFound { .. } => {
+                "List the host's snapshots and use one of their ids, with all its digits."
             }
             Self::ScheduleNotFound { .. } => "Nothing needs to be done: it does not run by itself.",
             Self::JobNotFound { .. } => "List the jobs and use one of their ids.",

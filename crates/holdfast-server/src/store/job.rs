@@ -1,6 +1,6 @@
 //! Jobs: ordered by people, run by agents, and ended exactly once.
 
-mod choose;
+pub(super) mod choose;
 mod days;
 mod ending;
 mod lease;

@@ -1,5 +1,7 @@
 //! The snapshots of a host, as its agent last listed them.
 
+mod named;
+
 use holdfast_protocol::{HostId, RepositoryId, message::snapshot};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};

@@ -20,5 +20,6 @@ mod openapi;
 mod pages;
 mod repositories;
 mod scope;
+mod shared;
 mod sign_in;
 mod support;
