@@ -6,6 +6,7 @@
 //!
 //! - [`stage`]: what most tests begin with
 //! - [`fleet`]: a server and its agents in one folder, and the operator's commands
+//! - [`api`]: the REST API as a script meets it
 //! - [`process`]: a child that never outlives us
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
 //! - [`slow_restic`]: a restic that leaves time for something to happen in mid-backup
@@ -15,6 +16,7 @@
 //! - [`tree`]: folders compared as a restore must bring them back
 //! - [`wait`]: waiting for a condition, with a limit
 
+pub mod api;
 pub mod browser;
 pub mod data;
 pub mod fleet;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::wait;
 
 /// Somebody with an API token at a terminal.
@@ -28,6 +29,12 @@ impl Operator {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The REST API with this token.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(&self.url, Some(&self.token))
     }
 
     /// Runs `holdfast ARGUMENTS`; the token travels in the environment, never in the arguments.
@@ -78,6 +85,24 @@ impl Operator {
     /// When the server refuses.
     pub fn run(&self, host: &str, group: &str) -> Result<String> {
         self.text(&["run", host, "--group", group], "job_id")
+    }
+
+    /// Orders `order` (see `docs/jobs.md`) on `host` over the REST API and returns its job.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn order(&self, host: &str, order: &Value) -> Result<String> {
+        let answer = self.api().post(&format!("/hosts/{host}/jobs"), order)?;
+        answer["job_id"].as_str().map(str::to_owned).context("the server named no job")
+    }
+
+    /// Orders it and waits for its end, however that is.
+    ///
+    /// # Errors
+    /// When the server refuses, or the job has not ended after `limit`.
+    pub fn ordered(&self, host: &str, order: &Value, limit: Duration) -> Result<Value> {
+        let job = self.order(host, order)?;
+        self.await_end(&job, limit)
     }
 
     /// What the server knows about `job`.

@@ -73,12 +73,29 @@ impl Repository {
         self.restic(&["check", "--read-data"]).map(drop)
     }
 
-    fn restic(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.program)
+    /// What restic answers to `arguments`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ask(&self, arguments: &[&str]) -> Result<String> {
+        self.restic(arguments)
+    }
+
+    /// restic on this repository, to be started.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
             .args(arguments)
             .env("RESTIC_REPOSITORY", &self.location)
             .env("RESTIC_PASSWORD_FILE", &self.password_file)
-            .env("RESTIC_CACHE_DIR", &self.cache)
+            .env("RESTIC_CACHE_DIR", &self.cache);
+        command
+    }
+
+    fn restic(&self, arguments: &[&str]) -> Result<String> {
+        let output = self
+            .command(arguments)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot start {}", self.program.display()))?;

@@ -1,0 +1,4 @@
+//! The whole of fleet operations: real server, real agent, real restic, driven through the REST API
+//! and the command line, and judged by restic itself.
+
+mod kinds;
