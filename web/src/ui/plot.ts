@@ -1,6 +1,10 @@
-// The geometry of the speed plot. Pure: samples in, paths out.
+// The geometry of a plot over time. Pure: samples in, paths out.
 
-import type { Sample } from '../../live/reducer';
+export interface Sample {
+  /** Milliseconds since 1970. */
+  at: number;
+  value: number;
+}
 
 export interface Point {
   x: number;
@@ -12,7 +16,7 @@ export interface Plot {
   points: Point[];
   line: string;
   area: string;
-  /** The value at the top edge, a round number of bytes per second. */
+  /** The value at the top edge, a round number of bytes. */
   top: number;
   from: number;
   until: number;
@@ -26,11 +30,11 @@ export function plot(samples: readonly Sample[], width: number, height: number):
   const thinned = thin(samples, POINTS_MAX);
   const [first, last] = [thinned[0], thinned.at(-1)];
   if (!first || !last || thinned.length < 2) return undefined;
-  const top = roundUp(Math.max(...thinned.map((it) => it.bytesPerSecond), 1));
+  const top = roundUp(Math.max(...thinned.map((it) => it.value), 1));
   const span = Math.max(1, last.at - first.at);
   const points = thinned.map((sample) => ({
     x: ((sample.at - first.at) / span) * width,
-    y: height - (sample.bytesPerSecond / top) * height,
+    y: height - (sample.value / top) * height,
     sample,
   }));
   const line = points.map((it, i) => `${i === 0 ? 'M' : 'L'}${it.x.toFixed(1)} ${it.y.toFixed(1)}`).join('');
@@ -51,8 +55,8 @@ export function thin(samples: readonly Sample[], most: number): Sample[] {
   const size = samples.length / most;
   return Array.from({ length: most }, (_, index) => {
     const part = samples.slice(Math.floor(index * size), Math.floor((index + 1) * size));
-    const sum = part.reduce((total, it) => total + it.bytesPerSecond, 0);
-    return { at: part.at(-1)?.at ?? 0, bytesPerSecond: sum / part.length };
+    const sum = part.reduce((total, it) => total + it.value, 0);
+    return { at: part.at(-1)?.at ?? 0, value: sum / part.length };
   });
 }
 
