@@ -15,6 +15,7 @@
 mod alert;
 mod apply;
 mod audit;
+mod background;
 mod channel;
 mod delivery;
 mod dialect;

@@ -4,20 +4,17 @@
 //! last agents would have lost their patience long before. The same task writes down when agents
 //! that have gone were last heard, for the same reason.
 
-use std::sync::Mutex;
-
 use holdfast_link::crash;
 use holdfast_protocol::{HostId, message::link::Hello};
 use jiff::Timestamp;
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, host,
+    Error,
+    background::Background,
+    host,
     session::{self, Opened, Refusal},
 };
 use crate::{bus::Bus, clock::Clock};
@@ -25,8 +22,7 @@ use crate::{bus::Bus, clock::Clock};
 /// Where agents are let in, and seen off.
 pub(super) struct Doorway {
     callers: mpsc::Sender<Caller>,
-    stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Background,
 }
 
 /// What a hello is answered.
@@ -46,10 +42,8 @@ const PHASE: &str = "opening a session";
 impl Doorway {
     pub(super) fn spawn(pool: SqlitePool, bus: Bus, clock: Clock) -> Self {
         let (callers, callers_in) = mpsc::channel(WAITING);
-        let stop = CancellationToken::new();
         let task = Task { pool, bus, clock, callers: callers_in };
-        let task = tokio::spawn(task.run(stop.clone()));
-        Self { callers, stop, task: Mutex::new(Some(task)) }
+        Self { callers, task: Background::spawn(|stop| task.run(stop)) }
     }
 
     /// Checks a hello and takes the epoch for a new session.
@@ -69,11 +63,7 @@ impl Doorway {
 
     /// Writes what waits and ends the task.
     pub(super) async fn close(&self) {
-        self.stop.cancel();
-        let task = self.task.lock().expect("nothing panics while holding it").take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
+        self.task.close().await;
     }
 }
 

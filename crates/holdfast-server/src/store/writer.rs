@@ -3,20 +3,18 @@
 //! A commit waits for the disk, so records that arrive meanwhile form the next one. Nothing waits
 //! for a timer: a lone record is committed at once, a flood fills the commits by itself.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::collections::VecDeque;
 
 use holdfast_link::{Record, crash};
 use holdfast_protocol::{HostId, message::log::Stream};
 use jiff::Timestamp;
 use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     apply::{self, ApplyError, Effects, Origin},
+    background::Background,
     log,
     row::{Columns, int},
 };
@@ -26,8 +24,7 @@ use crate::{bus::Bus, clock::Clock, metrics};
 pub(super) struct Writer {
     batches: mpsc::Sender<Batch>,
     logs: mpsc::Sender<LogBatch>,
-    stop: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Background,
 }
 
 /// Why a batch of records was not written.
@@ -69,11 +66,9 @@ impl Writer {
     pub(super) fn spawn(pool: SqlitePool, bus: Bus, clock: Clock) -> Self {
         let (batches, batches_in) = mpsc::channel(BATCHES_WAITING);
         let (logs, logs_in) = mpsc::channel(LOGS_WAITING);
-        let stop = CancellationToken::new();
         let held = VecDeque::new();
         let task = Task { pool, bus, clock, batches: batches_in, logs: logs_in, held };
-        let task = tokio::spawn(task.run(stop.clone()));
-        Self { batches, logs, stop, task: Mutex::new(Some(task)) }
+        Self { batches, logs, task: Background::spawn(|stop| task.run(stop)) }
     }
 
     /// Puts the effects of `records` on disk, if `epoch` still is the host's.
@@ -99,11 +94,7 @@ impl Writer {
 
     /// Writes what waits and ends the task.
     pub(super) async fn close(&self) {
-        self.stop.cancel();
-        let task = self.task.lock().expect("nothing panics while holding it").take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
+        self.task.close().await;
     }
 }
 
