@@ -77,6 +77,8 @@ async fn measure(options: Options) -> Result<()> {
     let started = Instant::now();
     let machine = Machine::look(&options.profile).await;
     let scenarios = match options.scenarios.as_slice() {
+        // A broken scenario is found by the smoke run, whatever else leaves it out.
+        [] if options.smoke => scenario::ALL.into_iter().chain([Scenario::Endure]).collect(),
         [] => scenario::ALL.to_vec(),
         some => some.to_vec(),
     };

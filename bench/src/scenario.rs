@@ -2,6 +2,7 @@
 
 mod agent_idle;
 mod dispatch;
+mod endure;
 mod fan_out;
 mod floors;
 mod idle;
@@ -37,9 +38,11 @@ pub(crate) enum Scenario {
     AgentIdle,
     /// Pages of the dashboard over a long history
     Ui,
+    /// A whole fleet for ten minutes, with commands; not part of all
+    Endure,
 }
 
-/// All of them, the quick ones first.
+/// All of them, the quick ones first; but not the one that takes ten minutes by itself.
 pub(crate) const ALL: [Scenario; 9] = [
     Scenario::Outbox,
     Scenario::Storm,
@@ -64,6 +67,7 @@ impl Scenario {
             Self::Overhead => "overhead",
             Self::AgentIdle => "agent-idle",
             Self::Ui => "ui",
+            Self::Endure => "endure",
         }
     }
 
@@ -78,6 +82,7 @@ impl Scenario {
             Self::Overhead => "a supervised backup against plain restic",
             Self::AgentIdle => "the real agent with nothing to do",
             Self::Ui => "pages over a long history",
+            Self::Endure => "a whole fleet that stays, and takes commands",
         }
     }
 
@@ -92,6 +97,7 @@ impl Scenario {
             Self::Overhead => Box::pin(overhead::run(bench)).await,
             Self::AgentIdle => Box::pin(agent_idle::run(bench)).await,
             Self::Ui => Box::pin(ui::run(bench)).await,
+            Self::Endure => Box::pin(endure::run(bench)).await,
         }
     }
 }

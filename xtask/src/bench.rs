@@ -11,7 +11,8 @@ use crate::{command, tools, workspace};
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// What to measure: idle, ingest, dispatch, storm, fan-out, outbox, overhead, agent-idle, ui
+    /// What to measure: idle, ingest, dispatch, storm, fan-out, outbox, overhead, agent-idle, ui,
+    /// endure
     scenarios: Vec<String>,
     /// Measures everything
     #[arg(long, conflicts_with = "scenarios")]
