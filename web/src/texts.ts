@@ -170,6 +170,7 @@ export const texts = {
   } satisfies Record<Standing, string>,
   /** What many hosts have in common; the server words it for each of them. */
   causes: {
+    check_failed: 'The repository failed its check.',
     clock_off: 'Their clocks are off.',
     endless: 'A run does not end.',
     failed: 'The last run failed.',
@@ -182,9 +183,11 @@ export const texts = {
     overdue: 'The next run is overdue.',
     partial: 'The last run left files out.',
     paused: 'The schedule is switched off.',
+    prune_overdue: 'The repository has not been pruned for long.',
     snapshot_missing: 'The repository does not hold the snapshot that the last run claims.',
     snapshot_unseen: 'Nobody has seen the snapshot of the last run yet.',
     stale: 'The newest snapshot is too old.',
+    storage_low: 'The disk of the repository is nearly full.',
   } satisfies Record<Reason['code'], string>,
   hosts: {
     title: 'Hosts',

@@ -17,6 +17,7 @@ mod perform;
 mod queue;
 mod recovery;
 mod report;
+mod room;
 mod runner;
 mod task;
 mod words;

@@ -30,11 +30,13 @@ use holdfast_engine::Child;
 use holdfast_link::{Positions, Record, Store, StoreError, Unsequenced};
 use holdfast_protocol::{
     Incarnation, JobId, Message, Payload, ScheduleId, Seq,
-    message::job::{Finished, Operation},
+    message::{
+        job::{Finished, Operation},
+        outbox::Reset,
+    },
 };
 use jiff::Timestamp;
 use redb::WriteTransaction;
-use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -47,9 +49,6 @@ pub use listings::Due;
 pub use settings::Settings;
 pub use slots::{Firing, Mark};
 use table::{BOOT, INCARNATION, RECEIVED, TEXTS};
-
-/// Kind of the record that says an earlier outbox was lost.
-pub const OUTBOX_RESET: &str = "outbox.reset";
 
 /// The agent's durable memory.
 pub struct State {
@@ -118,10 +117,10 @@ impl State {
         }
         let state = Self::open_whole(&path)?;
         let kept = aside.file_name().map(|name| name.to_string_lossy().into_owned());
-        let note = Payload::of(&json!({"reset_at": Timestamp::now(), "kept_as": kept}));
+        let note = Message::OutboxReset(Reset { reset_at: Timestamp::now(), kept_as: kept });
         state
             .database
-            .write_now(|txn| outbox::append_raw(txn, OUTBOX_RESET, note).map(drop))
+            .write_now(|txn| outbox::append(txn, &note).map(drop))
             .map_err(|source| OpenError::Unusable { path, source })?;
         Ok(state)
     }

@@ -6,6 +6,7 @@ pub mod exchange;
 pub mod job;
 pub mod link;
 pub mod log;
+pub mod outbox;
 pub mod parameters;
 pub mod result;
 pub mod schedule;
@@ -57,6 +58,8 @@ pub enum Message {
     JobFinished(job::Finished),
     /// `log.stream`, agent to server.
     LogStream(log::Stream),
+    /// `outbox.reset`, agent to server.
+    OutboxReset(outbox::Reset),
     /// `repo.stats`, agent to server.
     RepoStats(snapshot::RepoStats),
     /// `schedule.set`, server to agent.
@@ -158,6 +161,7 @@ messages! {
     JobProgress => "job.progress", Progress;
     JobFinished => "job.finished", Record;
     LogStream => "log.stream", Log;
+    OutboxReset => "outbox.reset", Record;
     RepoStats => "repo.stats", Record;
     ScheduleSet => "schedule.set", State;
     ScheduleAck => "schedule.ack", Record;

@@ -1,7 +1,7 @@
 //! Who must know: troubles found, gathered, opened once and resolved by themselves.
 //!
 //! ```text
-//! fleet ── rule::find ──► findings ── grouping::gather ──► troubles
+//! fleet ── find::find ──► findings ── grouping::gather ──► troubles
 //!                                                             │
 //! alerts as stored ──────────── lifecycle::reconcile ◄────────┘──► opened, changed, resolved
 //! ```
@@ -12,6 +12,7 @@
 
 pub mod channel;
 mod courier;
+mod find;
 mod grouping;
 pub mod guard;
 mod lifecycle;
@@ -37,9 +38,10 @@ use crate::{
 
 pub use courier::Courier;
 pub(crate) use courier::{Listener, Log, Told, Wanted};
+pub(crate) use find::{Crowded, OwnBackup, RefusedAgent, Repository, ResetOutbox};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{Alert, Change};
-pub(crate) use rule::{Crowded, RefusedAgent, Repository, RuleSetting};
+pub(crate) use rule::RuleSetting;
 pub use rule::{Rule, Severity};
 pub(crate) use silence::{Silence, silenced_until};
 
@@ -53,7 +55,7 @@ pub struct Alarm {
     live: Live,
     /// Since when agents could be heard by this server.
     since: Timestamp,
-    noticed: Mutex<rule::Noticed>,
+    noticed: Mutex<find::Noticed>,
 }
 
 /// How often the alarm looks.
@@ -87,17 +89,19 @@ impl Alarm {
         let settings = self.store.alert_rules().await?;
         let hosts = self.live.hosts_now();
         let noticed = self.noticed().clone();
-        let facts = rule::FleetFacts {
+        let facts = find::FleetFacts {
             now,
             server_since: self.since,
             version: env!("CARGO_PKG_VERSION"),
             hosts: &hosts,
             refused: &self.store.refused_agents().await?,
             crowded: &self.store.crowded_outboxes().await?,
+            reset: &self.store.reset_outboxes(now).await?,
+            own_backup: &self.store.own_backup().await?,
             noticed: &noticed,
         };
-        let findings = rule::find(&facts, &settings);
-        *self.noticed() = rule::notice(&noticed, &findings);
+        let findings = find::find(&facts, &settings);
+        *self.noticed() = find::notice(&noticed, &findings);
         let troubles = grouping::gather(findings, &self.repositories().await?);
         let resolved_since = now.saturating_sub(lifecycle::REOPENED_WITHIN);
         let known = self.store.alerts_to_compare(resolved_since.unwrap_or(now)).await?;
@@ -109,7 +113,7 @@ impl Alarm {
         self.live.refresh_alerts(now).await
     }
 
-    fn noticed(&self) -> MutexGuard<'_, rule::Noticed> {
+    fn noticed(&self) -> MutexGuard<'_, find::Noticed> {
         self.noticed.lock().expect("nothing panics while holding it")
     }
 

@@ -30,6 +30,7 @@ mod job;
 mod log;
 mod migrations;
 mod outbox;
+mod own_backup;
 mod repository;
 mod row;
 mod schedule;
@@ -39,6 +40,7 @@ mod sign_in;
 mod silence;
 mod snapshot;
 mod token;
+mod upkeep;
 mod user;
 mod writer;
 
@@ -86,6 +88,7 @@ pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
 pub(crate) use log::LOG_LIFE;
 pub(crate) use sign_in::{LIFE_MAX as SIGN_IN_LIFE_MAX, NewSignIn};
 pub(crate) use snapshot::SeenRow;
+pub(crate) use upkeep::Upkeep;
 pub(crate) use user::UserRow;
 
 /// The file inside the data directory.

@@ -34,6 +34,8 @@ pub const ENDLESS: SignedDuration = SignedDuration::from_hours(24);
 pub const CLOCK_OFF_MS: i64 = 60_000;
 /// The objective of a group that nobody backs up on a schedule.
 pub const OBJECTIVE_UNSCHEDULED: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long the data of forgotten snapshots may lie in a repository: a month, and some days more.
+pub const UNPRUNED: SignedDuration = SignedDuration::from_hours(35 * 24);
 /// What a schedule's longest pause is given on top, for the run itself.
 pub const OBJECTIVE_SLACK: SignedDuration = SignedDuration::from_hours(2);
 
@@ -96,6 +98,28 @@ pub struct Facts {
     pub last_run_at: Option<Timestamp>,
     /// Since when a run is under way.
     pub running_since: Option<Timestamp>,
+    /// How the repository is kept.
+    pub upkeep: Upkeep,
+}
+
+/// What is known about the repository that a group is backed up into.
+#[derive(Debug, Clone, Default)]
+pub struct Upkeep {
+    /// The newest check, when it failed; its time is that of the first that did.
+    pub check_failed: Option<Ended>,
+    /// When snapshots were forgotten first whose data no prune has freed since.
+    pub forgot_at: Option<Timestamp>,
+    /// Too little room on the disk of the host that it lies on.
+    pub low_room: Option<LowRoom>,
+}
+
+/// A disk that is nearly full.
+#[derive(Debug, Clone, Copy)]
+pub struct LowRoom {
+    /// Since when it is.
+    pub since: Timestamp,
+    /// How much of it is free.
+    pub free_percent: u64,
 }
 
 /// What is known about a host as a whole.
@@ -184,6 +208,7 @@ pub fn judge(facts: &Facts) -> Verdict {
         let age = freshness(facts, restorable_at, &mut reasons);
         reasons.extend(outcome(facts));
         reasons.extend(silence(facts));
+        reasons.extend(neglect(facts));
         if age == Standing::Protected && !reasons.is_empty() { Standing::AtRisk } else { age }
     };
     let under_way = facts.running_since.is_some_and(|at| facts.now.duration_since(at) <= ENDLESS);
@@ -343,6 +368,21 @@ fn silence(facts: &Facts) -> Vec<Reason> {
     reasons
 }
 
+/// What endangers the repository itself.
+fn neglect(facts: &Facts) -> Vec<Reason> {
+    let upkeep = &facts.upkeep;
+    let due = unpruned_at(facts).filter(|due| facts.now >= *due);
+    let unpruned = upkeep.forgot_at.filter(|_| due.is_some()).map(reason::prune_overdue);
+    let check = upkeep.check_failed.as_ref().map(reason::check_failed);
+    let room = upkeep.low_room.map(reason::storage_low);
+    [check, room, unpruned].into_iter().flatten().collect()
+}
+
+/// When a prune is overdue.
+fn unpruned_at(facts: &Facts) -> Option<Timestamp> {
+    facts.upkeep.forgot_at.and_then(|at| at.checked_add(UNPRUNED).ok())
+}
+
 /// The slot that passed without a run.
 fn overdue(facts: &Facts) -> Option<Timestamp> {
     let Plan::Due { previous: Some(due), .. } = facts.plan else { return None };
@@ -371,6 +411,7 @@ fn next_change(facts: &Facts, restorable_at: Option<Timestamp>) -> Option<Timest
         after(next, LATE),
         after(facts.running_since, ENDLESS),
         after(away, AWAY),
+        unpruned_at(facts),
     ];
     moments.into_iter().flatten().filter(|at| *at >= facts.now).min()
 }

@@ -15,6 +15,11 @@ impl Failure {
         Self { message: message.into(), action: action.into() }
     }
 
+    /// What is wrong, in one sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The same failure with better advice.
     pub(crate) fn with_action(mut self, action: impl Into<String>) -> Self {
         self.action = action.into();

@@ -1147,7 +1147,7 @@ export interface components {
          * @description What is watched.
          * @enum {string}
          */
-        AlertRule: "agent_outdated" | "cloned_identity" | "clock_off" | "endless" | "failed" | "missed" | "offline" | "outbox_full" | "partial" | "policy_refused" | "stale" | "unverified";
+        AlertRule: "agent_outdated" | "check_failed" | "cloned_identity" | "clock_off" | "endless" | "failed" | "lock_stuck" | "missed" | "offline" | "outbox_full" | "outbox_reset" | "partial" | "policy_refused" | "prune_overdue" | "server_backup" | "stale" | "storage_low" | "unverified";
         /** @description A rule and how it is set. */
         AlertRuleSetting: {
             /** @description Whether it is watched at all. */
@@ -2655,7 +2655,7 @@ export interface components {
          * @description The kinds of reasons.
          * @enum {string}
          */
-        VerdictCause: "clock_off" | "endless" | "failed" | "interrupted" | "missed" | "no_backup" | "no_groups" | "not_enrolled" | "offline" | "overdue" | "partial" | "paused" | "snapshot_missing" | "snapshot_unseen" | "stale";
+        VerdictCause: "check_failed" | "clock_off" | "endless" | "failed" | "interrupted" | "missed" | "no_backup" | "no_groups" | "not_enrolled" | "offline" | "overdue" | "partial" | "paused" | "prune_overdue" | "snapshot_missing" | "snapshot_unseen" | "stale" | "storage_low";
         /** @description One thing that keeps a source group or host from being protected. */
         VerdictReason: {
             /** @description What to do about it. */

@@ -6,13 +6,13 @@ use holdfast_engine::Access;
 use holdfast_link::{LinkStatus, StoreError};
 use holdfast_protocol::{
     Message, RepositoryId,
-    message::snapshot::{REPORT_SNAPSHOTS_MAX, Report as SnapshotReport, Snapshot},
+    message::snapshot::{REPORT_SNAPSHOTS_MAX, RepoStats, Report as SnapshotReport, Snapshot},
 };
 use jiff::Timestamp;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, task};
+use super::{Context, room::room, task};
 use crate::{config::create_private_dir, state::Due};
 
 /// How long listing one repository may take before it is given up.
@@ -75,7 +75,8 @@ async fn list(context: &Context, due: Due) -> Result<(), StoreError> {
     task::remove(&access.scratch_dir);
     match snapshots {
         Ok(snapshots) => {
-            let parts = reports(repository, listed_at, &snapshots);
+            let mut parts = reports(repository, listed_at, &snapshots);
+            parts.extend(room_of(repository, &access));
             context.state.append_listing(due, parts).await
         }
         Err(reason) => {
@@ -83,6 +84,18 @@ async fn list(context: &Context, due: Due) -> Result<(), StoreError> {
             Ok(())
         }
     }
+}
+
+/// What is told of the repository's disk, where it can be asked.
+fn room_of(repository_id: RepositoryId, access: &Access) -> Option<Message> {
+    let room = room(access.url.expose())?;
+    Some(Message::RepoStats(RepoStats {
+        repository_id,
+        total_size_bytes: None,
+        raw_size_bytes: None,
+        snapshot_count: None,
+        room: Some(room),
+    }))
 }
 
 async fn ask(context: &Context, access: &Access) -> Result<Vec<Snapshot>, String> {

@@ -8,7 +8,7 @@
 //! copy asks for what came after it, and gets it as if it had never been acknowledged.
 
 use holdfast_link::{Positions, Record};
-use holdfast_protocol::{Class, Message, Payload, Seq};
+use holdfast_protocol::{Class, Message, Seq};
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 
@@ -17,17 +17,9 @@ use super::table::{self, ACKED, KEPT_SIZE, NEXT, NUMBERS, OUTBOX, RECEIVED, Row}
 /// Appends `message` as the next record and returns its position.
 pub(super) fn append(txn: &WriteTransaction, message: &Message) -> Result<Seq, redb::Error> {
     debug_assert_eq!(message.class(), Class::Record, "only records have a place in the outbox");
-    append_raw(txn, message.kind(), message.encode())
-}
-
-/// As [`append`], for a kind that is not in the closed set of messages.
-pub(super) fn append_raw(
-    txn: &WriteTransaction,
-    kind: &str,
-    payload: Payload,
-) -> Result<Seq, redb::Error> {
     let seq = table::take_number(txn, NEXT)?;
-    let row = Row { ts: Timestamp::now(), kind: kind.to_owned(), payload };
+    let (kind, payload) = (message.kind().to_owned(), message.encode());
+    let row = Row { ts: Timestamp::now(), kind, payload };
     txn.open_table(OUTBOX)?.insert(seq, table::to_json(&row).as_str())?;
     Ok(seq)
 }

@@ -10,6 +10,7 @@ use holdfast_protocol::{
         schedule::{Schedule, Set},
     },
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -524,7 +525,7 @@ async fn damage_is_set_aside_and_told_in_the_first_record() {
     fs::write(bench.path(), bytes).unwrap();
     bench.reopen();
     assert_ne!(bench.state().incarnation(), incarnation);
-    assert_eq!(bench.kinds().await, [OUTBOX_RESET]);
+    assert_eq!(bench.kinds().await, ["outbox.reset"]);
     let names = fs::read_dir(bench.dir.path()).unwrap();
     let kept = names.flatten().any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
     assert!(kept, "the damaged file stays for a person to look at");

@@ -65,4 +65,16 @@ pub struct RepoStats {
     /// Snapshots in it, of all hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_count: Option<u64>,
+    /// How much room it has; known only of a repository in a directory of the host itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Room>,
+}
+
+/// The room on the disk that a repository lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Bytes that the agent may still fill.
+    pub free_bytes: u64,
+    /// Bytes that there are.
+    pub capacity_bytes: u64,
 }

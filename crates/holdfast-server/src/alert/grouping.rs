@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rule::{Finding, Repository, Rule, Severity};
+use super::{
+    find::{Finding, Repository},
+    rule::{Rule, Severity},
+};
 
 /// A host or source group that an alert is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -66,11 +69,13 @@ pub(super) fn gather(findings: Vec<Finding>, repositories: &Repositories) -> Vec
 fn without_consequences(findings: Vec<Finding>) -> Vec<Finding> {
     let troubled: BTreeSet<Subject> = findings
         .iter()
-        .filter(|finding| !matches!(finding.rule, Rule::Stale | Rule::Partial))
-        .map(|finding| finding.subject.clone())
+        .filter(|finding| finding.rule.makes_stale())
+        .filter_map(|finding| finding.subject.clone())
         .collect();
-    let follows =
-        |finding: &Finding| finding.rule == Rule::Stale && troubled.contains(&finding.subject);
+    let follows = |finding: &Finding| {
+        let explained = finding.subject.as_ref().is_some_and(|subject| troubled.contains(subject));
+        finding.rule == Rule::Stale && explained
+    };
     findings.into_iter().filter(|finding| !follows(finding)).collect()
 }
 
@@ -92,25 +97,52 @@ impl Place {
             title: self.title.unwrap_or(finding.title),
             cause: finding.cause,
             action: finding.action,
-            subjects: BTreeSet::from([finding.subject]),
+            subjects: finding.subject.into_iter().collect(),
             occurrences: BTreeSet::from([finding.occurrence]),
         }
     }
 }
 
 fn place(finding: &Finding, repositories: &Repositories) -> Place {
+    let rule = finding.rule;
+    let Some(subject) = &finding.subject else {
+        return Place { key: rule.as_str().to_owned(), title: None };
+    };
     if finding.away {
-        let host = &finding.subject;
-        let title = Some(format!("{} is away, and so are its backups.", host.host_name));
-        return Place { key: format!("away:{}", host.host_id), title };
+        let title = Some(format!("{} is away, and so are its backups.", subject.host_name));
+        return Place { key: format!("away:{}", subject.host_id), title };
     }
-    let shared = finding.failure.as_ref().filter(|_| finding.rule == Rule::Failed);
-    if let Some(place) = shared.and_then(|(code, id)| of_repository(code, *id, repositories)) {
+    if let Some(id) = finding.repository {
+        return neglected(rule, id, subject, repositories);
+    }
+    let shared = matches!(rule, Rule::Failed | Rule::LockStuck).then_some(finding.failure.as_ref());
+    let of_shared = |(code, id): &(String, _)| of_repository(code, *id, repositories);
+    if let Some(place) = shared.flatten().and_then(of_shared) {
         return place;
     }
-    let Subject { host_id, group, .. } = &finding.subject;
+    let Subject { host_id, group, .. } = subject;
     let group = group.as_deref().unwrap_or_default();
     Place { key: format!("{}:{host_id}/{group}", finding.rule.as_str()), title: None }
+}
+
+/// The place of what is wrong with a repository, for whoever uses it.
+fn neglected(rule: Rule, id: RepositoryId, user: &Subject, repositories: &Repositories) -> Place {
+    let name = repositories.get(&id).map_or("?", |repository| repository.name.as_str());
+    let (about, title) = match rule {
+        Rule::CheckFailed => {
+            (id.to_string(), format!("The check of the repository `{name}` failed."))
+        }
+        Rule::PruneOverdue => {
+            (id.to_string(), format!("The prune of the repository `{name}` is overdue."))
+        }
+        // A path is another disk on every host.
+        _ => {
+            let host = &user.host_name;
+            let title = format!("The disk of the repository `{name}` on {host} is nearly full.");
+            (format!("{id}/{}", user.host_id), title)
+        }
+    };
+    Place { key: format!("{}:{about}", rule.as_str()), title: Some(title) }
 }
 
 /// The place of a failure whose cause is the repository or the server it lies on.
@@ -173,7 +205,7 @@ impl Trouble {
             self.rule = finding.rule;
         }
         self.since = self.since.min(finding.since);
-        self.subjects.insert(finding.subject);
+        self.subjects.extend(finding.subject);
         self.occurrences.insert(finding.occurrence);
     }
 

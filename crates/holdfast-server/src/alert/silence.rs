@@ -32,7 +32,10 @@ impl Silence {
         let group = |subject: &super::Subject| {
             self.group.is_none() || self.group.as_ref() == subject.group.as_ref()
         };
+        // What is about no host is not silenced with one.
+        let named = self.host.is_none() || !alert.subjects.is_empty();
         now < self.until
+            && named
             && self.rule.is_none_or(|rule| rule == alert.rule)
             && self.alert_id.is_none_or(|id| id == alert.id)
             && alert.subjects.iter().all(|subject| host(subject) && group(subject))
@@ -137,8 +140,12 @@ mod tests {
         let now = at("2026-11-21T13:00:00Z");
         let both = alert(&[subject(1, "etc"), subject(2, "etc")]);
         let one = Silence { host: Some((host(1), "web-1".into())), ..silence() };
-        assert_eq!(silenced_until(&[one], &both, now), None);
+        assert_eq!(silenced_until(std::slice::from_ref(&one), &both, now), None);
+        // The server's own trouble is about no host.
+        let own = alert(&[]);
+        assert_eq!(silenced_until(std::slice::from_ref(&one), &own, now), None);
         let all = silence();
+        assert!(silenced_until(std::slice::from_ref(&all), &own, now).is_some());
         let longer = Silence { until: at("2026-11-22T20:00:00Z"), ..silence() };
         let until = longer.until;
         assert_eq!(silenced_until(&[all, longer], &both, now), Some(until));

@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 
 use super::{
     Alert, Change, Rule, Severity, State,
+    find::{Crowded, FleetFacts, Noticed, OwnBackup, RefusedAgent, ResetOutbox, find, notice},
     grouping::{Trouble, gather},
     lifecycle::reconcile,
-    rule::{Crowded, FleetFacts, Noticed, RefusedAgent, find, notice},
 };
 use crate::verdict::Cause;
 use house::{House, at, host, reason};
@@ -30,6 +30,8 @@ fn troubles_with<'a>(house: &'a House, change: impl FnOnce(&mut FleetFacts<'a>))
         hosts: &house.hosts,
         refused: &[],
         crowded: &[],
+        reset: &[],
+        own_backup: &house.own_backup,
         noticed: &NOTICED,
     };
     change(&mut facts);
@@ -55,6 +57,7 @@ fn a_fleet_that_is_well_is_left_in_peace() {
 #[test]
 fn every_reason_rings_or_does_not_as_the_table_says() {
     let table = [
+        (Cause::CheckFailed, Some(Rule::CheckFailed)),
         (Cause::ClockOff, Some(Rule::ClockOff)),
         (Cause::Endless, Some(Rule::Endless)),
         (Cause::Failed, Some(Rule::Failed)),
@@ -67,9 +70,11 @@ fn every_reason_rings_or_does_not_as_the_table_says() {
         (Cause::Overdue, None),
         (Cause::Partial, Some(Rule::Partial)),
         (Cause::Paused, None),
+        (Cause::PruneOverdue, Some(Rule::PruneOverdue)),
         (Cause::SnapshotMissing, Some(Rule::Unverified)),
         (Cause::SnapshotUnseen, Some(Rule::Unverified)),
         (Cause::Stale, Some(Rule::Stale)),
+        (Cause::StorageLow, Some(Rule::StorageLow)),
     ];
     for (cause, rule) in table {
         let mut house = House::well(2, NOON);
@@ -144,6 +149,7 @@ fn a_dead_host_rings_once_from_its_first_missed_run_to_the_end() {
     let mut opened = 0;
     for hours in 0..72 {
         house.now = at("2026-11-22T03:16:00Z") + SignedDuration::from_hours(hours);
+        house.own_backup.made_at = Some(house.now);
         house.age(0);
         for change in reconcile(alerts.clone(), troubles(&house), house.now) {
             match change {
@@ -215,6 +221,87 @@ fn an_old_agent_is_told_of_and_an_old_patch_is_not() {
 }
 
 #[test]
+fn what_is_wrong_with_a_repository_is_one_alert_for_all_who_use_it() {
+    let mut house = House::well(3, NOON);
+    house.share_repository();
+    for host in &mut house.hosts {
+        let reasons = &mut host.groups[0].verdict.reasons;
+        reasons.push(reason(Cause::CheckFailed, "2026-11-21T03:00:00Z"));
+        reasons.push(reason(Cause::PruneOverdue, "2026-11-21T03:00:00Z"));
+    }
+    let found = troubles(&house);
+    assert_eq!(
+        titles(&found),
+        [
+            "The check of the repository `vault-0` failed.",
+            "The prune of the repository `vault-0` is overdue.",
+        ]
+    );
+    assert!(found.iter().all(|trouble| trouble.subjects.len() == 3));
+}
+
+#[test]
+fn a_full_disk_of_a_host_is_its_own_and_does_not_hide_that_backups_are_old() {
+    let mut house = House::well(2, NOON);
+    house.share_repository();
+    for host in &mut house.hosts {
+        let reasons = &mut host.groups[0].verdict.reasons;
+        reasons.push(reason(Cause::StorageLow, "2026-11-21T03:00:00Z"));
+    }
+    let stale = reason(Cause::Stale, "2026-11-21T03:00:00Z");
+    house.hosts[1].groups[0].verdict.reasons.push(stale);
+    assert_eq!(
+        titles(&troubles(&house)),
+        [
+            "The newest snapshot of `etc` on web-1 is too old.",
+            "The disk of the repository `vault-0` on web-0 is nearly full.",
+            "The disk of the repository `vault-0` on web-1 is nearly full.",
+        ]
+    );
+}
+
+#[test]
+fn a_lock_that_sticks_is_a_rule_of_its_own() {
+    let mut house = House::well(1, NOON);
+    house.fail(0, "repository_locked");
+    let found = troubles(&house);
+    assert_eq!(titles(&found), ["The repository `vault-0` stays locked."]);
+    assert_eq!(found[0].rule, Rule::LockStuck);
+}
+
+#[test]
+fn the_servers_own_backup_rings_when_it_fails_is_late_or_was_never_set_up() {
+    let told = |own_backup: OwnBackup| {
+        let mut house = House::well(1, NOON);
+        house.own_backup = own_backup;
+        let found = troubles(&house);
+        found.first().map(|trouble| (trouble.title.clone(), trouble.severity))
+    };
+    let made = |time: &str| OwnBackup { made_at: Some(at(time)), ..OwnBackup::default() };
+    let failed = OwnBackup {
+        failed_at: Some(at("2026-11-21T03:00:00Z")),
+        error: Some("restic could not store the copy.".to_owned()),
+        ..made("2026-11-20T03:00:00Z")
+    };
+    let ringing = |title: &str, severity| Some((title.to_owned(), severity));
+    let critical = |title| ringing(title, Severity::Critical);
+    assert_eq!(told(failed), critical("The backup of the control plane failed."));
+    assert_eq!(told(made("2026-11-19T12:00:01Z")), None);
+    let late = made("2026-11-19T12:00:00Z");
+    assert_eq!(told(late), critical("The backup of the control plane is overdue."));
+    let never = "The control plane itself is not backed up.";
+    assert_eq!(told(OwnBackup::default()), ringing(never, Severity::Info));
+}
+
+#[test]
+fn a_lost_outbox_is_told_of() {
+    let house = House::well(1, NOON);
+    let reset = [ResetOutbox { host_id: house.hosts[0].id, at: at("2026-11-21T11:45:00Z") }];
+    let found = troubles_with(&house, |facts| facts.reset = &reset);
+    assert_eq!(titles(&found), ["What web-0 told may have a gap."]);
+}
+
+#[test]
 fn what_a_policy_forbids_is_told_as_such() {
     // What the agent says.
     for code in ["refused_by_policy", "policy_unusable"] {
@@ -235,6 +322,8 @@ fn a_rule_that_is_switched_off_finds_nothing() {
         hosts: &house.hosts,
         refused: &[],
         crowded: &[],
+        reset: &[],
+        own_backup: &house.own_backup,
         noticed: &NOTICED,
     };
     let mut settings = Rule::ALL.map(Rule::default_setting);

@@ -9,8 +9,8 @@ use holdfast_protocol::HostId;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    store::{Error, GroupRow, GroupRuns, ScheduleRow, SeenRow, Store},
-    verdict::{Facts, HostFacts, OBJECTIVE_SLACK, OBJECTIVE_UNSCHEDULED, Plan},
+    store::{self, Error, GroupRow, GroupRuns, ScheduleRow, SeenRow, Store},
+    verdict::{Facts, HostFacts, OBJECTIVE_SLACK, OBJECTIVE_UNSCHEDULED, Plan, Upkeep},
     view::{Calendar, Objective, ObjectiveSource},
 };
 
@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Evidence {
     runs: BTreeMap<(HostId, String), GroupRuns>,
     seen: BTreeMap<(HostId, String), SeenRow>,
+    upkeep: store::Upkeep,
 }
 
 /// Every plan that was asked for, read: reading one, and looking a week ahead, takes its time.
@@ -42,7 +43,18 @@ impl Evidence {
         let seen = store.seen_snapshots(only).await?;
         let runs = runs.into_iter().map(|runs| ((runs.host_id, runs.group.clone()), runs));
         let seen = seen.into_iter().map(|seen| ((seen.host_id, seen.group.clone()), seen));
-        Ok(Self { runs: runs.collect(), seen: seen.collect() })
+        let upkeep = store.upkeep(only).await?;
+        Ok(Self { runs: runs.collect(), seen: seen.collect(), upkeep })
+    }
+
+    /// How the repository of a group is kept.
+    fn upkeep(&self, group: &GroupRow) -> Upkeep {
+        let kept = self.upkeep.repositories.get(&group.repository_id);
+        Upkeep {
+            check_failed: kept.and_then(|kept| kept.check_failed.clone()),
+            forgot_at: kept.and_then(|kept| kept.forgot_at),
+            low_room: self.upkeep.low_room.get(&(group.host_id, group.repository_id)).copied(),
+        }
     }
 
     /// Takes the newest runs of a group out, its objective, and what is to be judged.
@@ -70,6 +82,7 @@ impl Evidence {
             seen: seen.and_then(|seen| seen.newest),
             last_run_at: newest.and_then(|runs| runs.last_run_at),
             running_since: newest.and_then(|runs| runs.running_since),
+            upkeep: self.upkeep(group),
         };
         (runs, objective, facts)
     }

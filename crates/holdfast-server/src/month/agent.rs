@@ -7,7 +7,7 @@ use holdfast_protocol::{
         job::{Finished, JobError, Operation, Started, Status},
         link::{Facts, Hello},
         schedule::{Ack, Fire},
-        snapshot::{Report, Snapshot},
+        snapshot::{RepoStats, Report, Room, Snapshot},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -44,6 +44,7 @@ pub(super) struct Agent {
 
 struct Run {
     job: JobId,
+    operation: Operation,
     began_at: Timestamp,
     ends_at: Timestamp,
     fate: Option<Kind>,
@@ -141,6 +142,7 @@ impl Agent {
         let own = now + fate.clock_offset();
         let mut wrong = self.end_run(own, &fate);
         wrong |= self.fire(own, &fate);
+        self.check(own, &fate);
         wrong |= self.end_run(own, &fate);
         let Some((store, live)) = server.filter(|_| !fate.is_cut()) else {
             self.disconnect(server).await;
@@ -161,6 +163,19 @@ impl Agent {
     pub(super) fn back_up(&mut self, now: Timestamp) {
         let job = JobId::from_uuid(Uuid::now_v7());
         self.begin(job, now, None, None);
+    }
+
+    /// The check of the repository that somebody has a timer for.
+    fn check(&mut self, own: Timestamp, fate: &Fate<'_>) {
+        let checks =
+            MISFORTUNES.iter().any(|it| it.kind == Kind::Damaged && it.befalls(&self.name));
+        let minute = fate.now.as_second().div_euclid(60).rem_euclid(60);
+        if !checks || fate.hour() != 10 || minute != 0 || self.running.is_some() {
+            return;
+        }
+        let job = JobId::from_uuid(Uuid::now_v7());
+        let run = fate.is(Kind::Damaged).then_some(Kind::Damaged);
+        self.begin_as(Operation::Check, job, own, run, None);
     }
 
     async fn connect(&mut self, store: &Store, live: &Live, fate: &Fate<'_>) {
@@ -248,9 +263,20 @@ impl Agent {
     }
 
     fn begin(&mut self, job: JobId, at: Timestamp, fate: Option<Kind>, slot: Option<Timestamp>) {
+        self.begin_as(Operation::Backup, job, at, fate, slot);
+    }
+
+    fn begin_as(
+        &mut self,
+        operation: Operation,
+        job: JobId,
+        at: Timestamp,
+        fate: Option<Kind>,
+        slot: Option<Timestamp>,
+    ) {
         let started = Started {
             job_id: job,
-            operation: Operation::Backup,
+            operation,
             started_at: at,
             attempt: 1,
             tag: "home".to_owned(),
@@ -259,7 +285,7 @@ impl Agent {
         };
         self.waiting.push((at, Message::JobStarted(started)));
         let length = if fate == Some(Kind::Slow) { LONG } else { USUAL };
-        self.running = Some(Run { job, began_at: at, ends_at: at + length, fate });
+        self.running = Some(Run { job, operation, began_at: at, ends_at: at + length, fate });
     }
 
     /// Ends what runs, when it is time. Says whether it went wrong, as soon as that can be seen.
@@ -271,12 +297,14 @@ impl Agent {
         let Some(run) = self.running.take_if(|run| run.ends_at <= own) else { return false };
         let (status, code) = match run.fate {
             Some(Kind::Ends(code)) => (Status::Failed, Some(code)),
+            Some(Kind::Damaged) => (Status::Failed, Some("repository_damaged")),
             Some(Kind::Killed) => (Status::Interrupted, Some("agent_restarted")),
             Some(Kind::Partial) => (Status::Partial, None),
             Some(Kind::Hangs) => (Status::Cancelled, None),
             _ => (Status::Succeeded, None),
         };
         let good = matches!(status, Status::Succeeded | Status::Partial);
+        let good = good && run.operation == Operation::Backup;
         let snapshot_id = good.then(|| self.snapshot(&run));
         let error = code.map(|code| JobError {
             code: code.to_owned(),
@@ -294,6 +322,7 @@ impl Agent {
         };
         self.waiting.push((run.ends_at, Message::JobFinished(finished)));
         self.waiting.push((own, Message::SnapshotsReport(self.listing(own))));
+        self.waiting.push((own, Message::RepoStats(self.room(fate))));
         if status == Status::Cancelled {
             // Whoever cancels what hangs backs it up anew.
             self.back_up(own);
@@ -321,6 +350,17 @@ impl Agent {
             self.snapshots.drain(..kept);
         }
         id
+    }
+
+    fn room(&self, fate: &Fate<'_>) -> RepoStats {
+        let free_bytes = if fate.is(Kind::Filling) { 5 } else { 50 };
+        RepoStats {
+            repository_id: self.repository,
+            total_size_bytes: None,
+            raw_size_bytes: None,
+            snapshot_count: None,
+            room: Some(Room { free_bytes, capacity_bytes: 100 }),
+        }
     }
 
     fn listing(&self, own: Timestamp) -> Report {

@@ -60,6 +60,12 @@ pub(super) enum Kind {
     Crowded,
     /// The link drops every two hours.
     Flaps,
+    /// The check of the repository, which is made every morning, finds it damaged.
+    Damaged,
+    /// The disk that the repository lies on fills.
+    Filling,
+    /// The server's own backup of the night fails.
+    Uncopied,
     /// Somebody switches the schedule off.
     SwitchedOff,
 }
@@ -102,7 +108,7 @@ pub(super) const MISFORTUNES: &[Misfortune] = &[
         standing: Standing::Stale },
     Misfortune { what: "a lock that sticks", hosts: (12, 12), evenings: (15, 17),
         kind: Kind::Ends("repository_locked"),
-        alert: told(Rule::Failed, "The repository `vault-12` stays locked.", 0),
+        alert: told(Rule::LockStuck, "The repository `vault-12` stays locked.", 0),
         standing: Standing::Stale },
     Misfortune { what: "a lying restic", hosts: (14, 14), evenings: (10, 12), kind: Kind::Lies,
         alert: told(Rule::Unverified, "The snapshot of `home` on h-14 was not seen.", 15),
@@ -146,6 +152,19 @@ pub(super) const MISFORTUNES: &[Misfortune] = &[
         kind: Kind::Killed,
         alert: told(Rule::Failed, "The backup of `home` on h-27 failed.", 0),
         standing: Standing::Stale },
+    Misfortune { what: "a damaged repository", hosts: (13, 13), evenings: (3, 6),
+        kind: Kind::Damaged,
+        alert: told(Rule::CheckFailed, "The check of the repository `vault-13` failed.", 0),
+        standing: Standing::AtRisk },
+    Misfortune { what: "a disk that fills", hosts: (15, 15), evenings: (8, 11),
+        kind: Kind::Filling,
+        alert: told(Rule::StorageLow,
+            "The disk of the repository `vault-15` on h-15 is nearly full.", 13 * HOUR),
+        standing: Standing::AtRisk },
+    Misfortune { what: "no copy of the server", hosts: (1, 40), evenings: (22, 24),
+        kind: Kind::Uncopied,
+        alert: told(Rule::ServerBackup, "The backup of the control plane failed.", 11 * HOUR),
+        standing: Standing::Protected },
     Misfortune { what: "a schedule that is switched off", hosts: (30, 30), evenings: (9, NEVER),
         kind: Kind::SwitchedOff, alert: None, standing: Standing::Paused },
 ];

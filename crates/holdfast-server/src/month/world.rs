@@ -120,12 +120,19 @@ impl World {
         self.clock.set(now);
         self.start_or_stop(now).await;
         self.switch_schedules(now).await;
+        self.copy_server(now).await;
         for agent in &mut self.agents {
             let server = self.server.as_ref().map(|server| (&server.store, &server.live));
             let went_wrong = agent.step(now, server).await;
             for misfortune in MISFORTUNES.iter().filter(|it| it.befalls(&agent.name)) {
                 let shows = match misfortune.kind {
-                    Kind::Off | Kind::Ahead | Kind::Old | Kind::Copied | Kind::Crowded => true,
+                    Kind::Off
+                    | Kind::Ahead
+                    | Kind::Old
+                    | Kind::Copied
+                    | Kind::Crowded
+                    | Kind::Filling
+                    | Kind::Uncopied => true,
                     _ => went_wrong,
                 };
                 if misfortune.lasts(now) && shows {
@@ -149,6 +156,17 @@ impl World {
             (None, false) => self.server = Some(Server::start(&self.dir, &self.clock).await),
             _ => {}
         }
+    }
+
+    /// The server's own backup, every night.
+    async fn copy_server(&self, now: Timestamp) {
+        let Some(server) = self.server.as_ref().filter(|_| self.hour_of_day() == Some(3)) else {
+            return;
+        };
+        let mut failing = MISFORTUNES.iter().filter(|it| it.kind == Kind::Uncopied);
+        let failed = failing.any(|it| it.lasts(now));
+        let outcome = if failed { Err("restic could not store the copy.") } else { Ok(()) };
+        server.store.note_own_backup(outcome).await.unwrap();
     }
 
     async fn switch_schedules(&mut self, now: Timestamp) {

@@ -11,7 +11,9 @@ use super::{
     silence,
 };
 use crate::{
-    alert::{Alert, Change, Crowded, RefusedAgent, Rule, RuleSetting, Severity, State},
+    alert::{
+        Alert, Change, Crowded, RefusedAgent, ResetOutbox, Rule, RuleSetting, Severity, State,
+    },
     view::{AlertPage, AlertView},
 };
 
@@ -25,6 +27,9 @@ pub struct AlertFilter {
     /// The `next` of the page before.
     pub before: Option<String>,
 }
+
+/// How long a lost outbox is told of.
+const RESET_TOLD: SignedDuration = SignedDuration::from_hours(24);
 
 const SELECT: &str = "SELECT id, key, rule, severity, state, title, cause, action, subjects, count,
     occurrences, since, first_seen_at, last_seen_at, acknowledged_at, acknowledged_by, resolved_at
@@ -258,6 +263,21 @@ impl Store {
         .map_err(Error::database(PHASE))?;
         let read = |row: &SqliteRow| {
             Ok(RefusedAgent { host_id: row.parsed("id")?, at: row.time("refused_at")? })
+        };
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// Agents that told of a lost outbox within [`RESET_TOLD`].
+    pub(crate) async fn reset_outboxes(&self, now: Timestamp) -> Result<Vec<ResetOutbox>, Error> {
+        const PHASE: &str = "reading lost outboxes";
+        let since = now.saturating_sub(RESET_TOLD).unwrap_or(Timestamp::MIN);
+        let rows = sqlx::query("SELECT id, outbox_reset_at FROM hosts WHERE outbox_reset_at >= $1")
+            .bind(since.as_millisecond())
+            .fetch_all(self.readers())
+            .await
+            .map_err(Error::database(PHASE))?;
+        let read = |row: &SqliteRow| {
+            Ok(ResetOutbox { host_id: row.parsed("id")?, at: row.time("outbox_reset_at")? })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
     }

@@ -20,7 +20,7 @@ use sqlx::SqliteConnection;
 use super::{
     job::withdraw,
     row::{Columns, int},
-    schedule as schedules, snapshot as snapshots,
+    schedule as schedules, snapshot as snapshots, upkeep,
 };
 use crate::{bus::Bus, metrics};
 
@@ -99,7 +99,8 @@ pub(super) async fn apply(
         Message::ScheduleFire(body) => {
             schedule_fire(connection, host, &body, record.ts, effects).await
         }
-        Message::RepoStats(body) => repo_stats(connection, host, &body).await,
+        Message::OutboxReset(_) => outbox_reset(connection, host, effects.now).await,
+        Message::RepoStats(body) => repo_stats(connection, host, &body, effects).await,
         Message::SnapshotsReport(body) => {
             snapshots::apply(connection, host, &body, effects.now).await?;
             if body.last {
@@ -311,6 +312,10 @@ async fn job_finished(
     let end = End { status: body.status, at: body.finished_at, error: body.error.as_ref() };
     end_job(connection, body.job_id, &end, effects.now).await?;
     write_outcome(connection, body).await?;
+    if let Some(job) = &job {
+        let hosts = upkeep::note_end(connection, job.operation, body, effects.now).await?;
+        effects.hosts.extend(hosts);
+    }
     withdraw(connection, host, body.job_id).await?;
     effects.touch(host, body.job_id);
     effects.runs.push(metrics::Run {
@@ -465,7 +470,12 @@ async fn repo_stats(
     connection: &mut SqliteConnection,
     host: HostId,
     body: &snapshot::RepoStats,
+    effects: &mut Effects,
 ) -> Applied {
+    if let Some(room) = body.room {
+        upkeep::note_room(connection, host, body.repository_id, room, effects.now).await?;
+        effects.hosts.insert(host);
+    }
     sqlx::query(
         "UPDATE repositories SET
              total_size_bytes = COALESCE($3, total_size_bytes),
@@ -480,6 +490,16 @@ async fn repo_stats(
     .bind(body.snapshot_count.map(int))
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// The agent lost what it had not delivered; an operator should know that there may be a gap.
+async fn outbox_reset(connection: &mut SqliteConnection, host: HostId, now: Timestamp) -> Applied {
+    sqlx::query("UPDATE hosts SET outbox_reset_at = $2 WHERE id = $1")
+        .bind(host.to_string())
+        .bind(now.as_millisecond())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (12, "history", include_str!("../../migrations/0012_history.sql")),
     (13, "audit", include_str!("../../migrations/0013_audit.sql")),
     (14, "lease", include_str!("../../migrations/0014_lease.sql")),
+    (15, "upkeep", include_str!("../../migrations/0015_upkeep.sql")),
 ];
 
 /// Brings the database up to date.

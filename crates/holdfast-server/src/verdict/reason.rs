@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Claim, Ended};
+use super::{Claim, Ended, LowRoom, UNPRUNED};
 
 /// One thing that keeps a source group or host from being protected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -40,6 +40,8 @@ pub struct Reason {
 #[serde(rename_all = "snake_case")]
 #[schema(as = VerdictCause)]
 pub enum Cause {
+    /// The repository's last check failed.
+    CheckFailed,
     /// The host's clock is off.
     ClockOff,
     /// A run does not end.
@@ -64,12 +66,16 @@ pub enum Cause {
     Partial,
     /// Somebody switched the schedule off.
     Paused,
+    /// Data that nothing needs lies in the repository for long.
+    PruneOverdue,
     /// The repository does not hold the snapshot that the last run claims.
     SnapshotMissing,
     /// Nobody has seen the last run's snapshot yet.
     SnapshotUnseen,
     /// The newest snapshot is too old.
     Stale,
+    /// The disk that the repository lies on is nearly full.
+    StorageLow,
 }
 
 fn reason(code: Cause, message: impl Into<String>, action: impl Into<String>) -> Reason {
@@ -221,6 +227,36 @@ pub(super) fn offline(seen: Timestamp) -> Reason {
         "Start the machine or its agent, or remove the host if it is gone for good.",
     )
     .since(seen)
+}
+
+pub(super) fn check_failed(check: &Ended) -> Reason {
+    ended(
+        Cause::CheckFailed,
+        "The repository's last check failed",
+        check,
+        "Look at the check's log; until a check passes, do not rely on what is stored there.",
+    )
+}
+
+pub(super) fn prune_overdue(forgot_at: Timestamp) -> Reason {
+    reason(
+        Cause::PruneOverdue,
+        format!(
+            "Snapshots were forgotten at {}, and no prune has freed their space since.",
+            moment(forgot_at)
+        ),
+        "Prune the repository on the host that keeps it in order.",
+    )
+    .since(forgot_at.saturating_add(UNPRUNED).unwrap_or(forgot_at))
+}
+
+pub(super) fn storage_low(room: LowRoom) -> Reason {
+    reason(
+        Cause::StorageLow,
+        format!("Only {} % of the disk that the repository lies on is free.", room.free_percent),
+        "Free or add room there; forgetting old snapshots frees some once the repository is pruned.",
+    )
+    .since(room.since)
 }
 
 pub(super) fn clock_off(offset_ms: i64) -> Reason {

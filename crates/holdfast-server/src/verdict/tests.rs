@@ -38,6 +38,7 @@ fn well() -> Facts {
         listed_at: Some(at(&format!("{night}44Z"))),
         last_run_at: Some(at("2026-11-21T03:00:00Z")),
         running_since: None,
+        upkeep: Upkeep::default(),
     }
 }
 
@@ -102,6 +103,16 @@ fn every_misfortune_is_judged_as_the_table_says() {
         ("clock a little off", |f| clock(f, 59_999), Standing::Protected, vec![]),
         ("switched off", |f| f.plan = Plan::Paused, Standing::Paused, vec![Cause::Paused]),
         ("switched off and failing", paused_failing, Standing::Paused, vec![Cause::Paused]),
+        ("its repository's check failed", unchecked, Standing::AtRisk, vec![Cause::CheckFailed]),
+        ("forgotten a month ago", |f| forgotten(f, 34), Standing::Protected, vec![]),
+        (
+            "forgotten, not pruned",
+            |f| forgotten(f, 36),
+            Standing::AtRisk,
+            vec![Cause::PruneOverdue],
+        ),
+        ("hardly any room", no_room, Standing::AtRisk, vec![Cause::StorageLow]),
+        ("switched off, hardly any room", paused_no_room, Standing::Paused, vec![Cause::Paused]),
         ("no schedule", |f| f.plan = Plan::OnRequest, Standing::Protected, vec![]),
     ];
     for (what, change, standing, causes) in table {
@@ -111,6 +122,24 @@ fn every_misfortune_is_judged_as_the_table_says() {
             assert!(reason.message.ends_with('.') && reason.action.ends_with('.'), "{reason:?}");
         }
     }
+}
+
+fn unchecked(facts: &mut Facts) {
+    facts.upkeep.check_failed = Some(run(Status::Failed));
+}
+
+fn forgotten(facts: &mut Facts, days: i64) {
+    facts.upkeep.forgot_at = Some(facts.now - SignedDuration::from_hours(days * 24));
+}
+
+fn no_room(facts: &mut Facts) {
+    let since = at("2026-11-20T12:00:00Z");
+    facts.upkeep.low_room = Some(LowRoom { since, free_percent: 4 });
+}
+
+fn paused_no_room(facts: &mut Facts) {
+    no_room(facts);
+    facts.plan = Plan::Paused;
 }
 
 fn lie() -> Vec<Cause> {

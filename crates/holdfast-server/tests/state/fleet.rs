@@ -14,6 +14,7 @@ use holdfast_protocol::{
     },
 };
 use holdfast_server::{
+    clock::Clock,
     live::{Live, Subscription},
     store::{Enrolment, HostStore, NewGroup, NewHost, NewRepository, Store},
     view::JobView,
@@ -43,8 +44,13 @@ pub(crate) struct TestHost {
 
 impl Fleet {
     pub(crate) async fn new() -> Self {
+        Self::on(Clock::real()).await
+    }
+
+    /// The same, on a clock that may be set by hand.
+    pub(crate) async fn on(clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+        let store = Store::open_with(dir.path(), clock).await.unwrap();
         let repository = store.add_repository("ops", &repository()).await.unwrap();
         Self { dir, store, repository }
     }

@@ -14,4 +14,5 @@ mod live;
 mod receivers;
 mod reports;
 mod serving;
+mod upkeep;
 mod watch;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use holdfast_server::{
-    own_backup::{self, CopyError},
+    own_backup::{self, CopyError, Manifest},
     store::Store,
 };
 use serde_json::json;
@@ -38,22 +38,39 @@ fn backup(copy: &CopyArgs, screen: &Screen) -> Result<(), Failure> {
             "Name the directory that the server runs with.",
         ));
     }
-    let passphrase = input::secret(&copy.passphrase_file, "passphrase")?;
-    let depot = depot(copy)?;
-    // On the same disk, where there is room for the database if there is any.
-    let staging = Staging::beside(&copy.data)?;
     let manifest = runtime()?.block_on(async {
         let store = Store::open(&copy.data).await;
         let store = store.map_err(|error| failure(&error, error.action()))?;
-        let made = own_backup::prepare(&store, &copy.data, &staging.path, &passphrase).await;
+        let made = copy_out(copy, &store).await;
+        // The alarm watches over these: a timer that fails at night is nobody's screen.
+        let why = made.as_ref().err().map(in_brief);
+        let noted = store.note_own_backup(why.as_deref().map_or(Ok(()), Err)).await;
         store.close().await;
-        made.map_err(refused)
+        let manifest = made?;
+        noted.map_err(|error| failure(&error, error.action()))?;
+        Ok::<_, Failure>(manifest)
     })?;
-    depot.store(&staging.path)?;
     let anchor = format!("{}:{}", manifest.audit.seq, manifest.audit.hash);
     let answer = json!({ "made_at": manifest.made_at, "audit_anchor": anchor });
     screen.show(&answer, |_| format!("The control plane is backed up.\naudit anchor: {anchor}\n"));
     Ok(())
+}
+
+async fn copy_out(copy: &CopyArgs, store: &Store) -> Result<Manifest, Failure> {
+    let passphrase = input::secret(&copy.passphrase_file, "passphrase")?;
+    let depot = depot(copy)?;
+    // On the same disk, where there is room for the database if there is any.
+    let staging = Staging::beside(&copy.data)?;
+    let made = own_backup::prepare(store, &copy.data, &staging.path, &passphrase).await;
+    let manifest = made.map_err(refused)?;
+    depot.store(&staging.path)?;
+    Ok(manifest)
+}
+
+/// The failure in a few words. restic's own, after the colon, may name more than an alert should.
+fn in_brief(failure: &Failure) -> String {
+    let words = failure.message().split(": ").next().unwrap_or_default();
+    format!("{}.", words.trim_end_matches('.'))
 }
 
 fn restore(copy: &CopyArgs, snapshot: &str, screen: &Screen) -> Result<(), Failure> {

@@ -192,6 +192,7 @@ fn counted(stats: &RepoStats, ledger: &Ledger) -> Said {
         total_size_bytes: stats.total_size_bytes.map(convert::count),
         raw_size_bytes: stats.raw_size_bytes.map(convert::count),
         snapshot_count: stats.snapshot_count.map(convert::count),
+        room: None,
     }))
 }
 

@@ -196,6 +196,7 @@ fn sizes(report: &JobReport, ledger: &Ledger) -> Option<Said> {
         total_size_bytes: known(report.stats.repo_restore_size),
         raw_size_bytes: known(report.stats.repo_raw_size),
         snapshot_count: None,
+        room: None,
     };
     let anything = stats.total_size_bytes.or(stats.raw_size_bytes).is_some();
     anything.then(|| Message::RepoStats(stats).into())

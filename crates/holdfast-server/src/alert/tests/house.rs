@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    alert::rule::Repository,
+    alert::find::{OwnBackup, Repository},
     verdict::{Cause, Reason, Standing, Verdict},
     view::{GroupView, HostState, HostView, ObjectiveSource},
     watch,
@@ -22,6 +22,7 @@ pub(super) struct House {
     pub(super) now: Timestamp,
     pub(super) hosts: Vec<HostView>,
     pub(super) repositories: BTreeMap<RepositoryId, Repository>,
+    pub(super) own_backup: OwnBackup,
     runs: u128,
 }
 
@@ -37,6 +38,7 @@ impl House {
             now: at(now),
             hosts: (0..hosts).map(|index| host(index, now)).collect(),
             repositories: (0..hosts).map(repository).collect(),
+            own_backup: OwnBackup { made_at: Some(at(now)), ..OwnBackup::default() },
             runs: 0,
         }
     }
@@ -74,6 +76,13 @@ impl House {
         reasons.retain(|reason| reason.code != Cause::Stale);
         if self.now > stale_at + SignedDuration::from_hours(1) {
             reasons.insert(0, reason(Cause::Stale, "2026-11-22T05:00:00Z"));
+        }
+    }
+
+    /// Has all hosts use one repository.
+    pub(super) fn share_repository(&mut self) {
+        for host in &mut self.hosts {
+            host.groups[0].repository_id = repository_id(0);
         }
     }
 
