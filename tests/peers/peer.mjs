@@ -35,6 +35,7 @@ function hold(candidate) {
   candidate.on('message', hear);
   candidate.on('close', (code, reason) => tell('close', { code, reason: reason.toString() }));
   candidate.on('error', (error) => tell('error', { error: String(error) }));
+  candidate.on('pong', (nonce) => tell('pong', { nonce: nonce.toString() }));
 }
 
 function authorised(request) {
@@ -117,6 +118,15 @@ const orders = {
   // One message of so many bytes.
   flood({ bytes, binary = false }) {
     socket.send(Buffer.alloc(bytes, 0x20), { binary });
+  },
+
+  // The beginning of a message, so many empty pieces of it, and a ping: its answer comes when all of
+  // them have been read.
+  pieces({ count }) {
+    const mask = socket._isServer ? [0x00] : [0x80, 0, 0, 0, 0];
+    const piece = Buffer.from([0x00, ...mask]);
+    const pieces = Buffer.concat([Buffer.from([0x01, ...mask]), ...Array(count).fill(piece)]);
+    socket._socket.write(pieces, () => socket.ping('pieces'));
   },
 
   // The beginning of a frame that never ends, and the end of the connection.

@@ -20,7 +20,7 @@ pub use proxy::ProxyRule;
 pub use roads::Roads;
 use rustls::ClientConfig;
 use tokio_tungstenite::{
-    client_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{
         Error,
         client::IntoClientRequest,
@@ -31,10 +31,13 @@ use tokio_tungstenite::{
 use url::Url;
 
 use self::{connector::Connector, error::answered};
-use crate::transport::{
-    Transport, TransportKind,
-    metered::Metered,
-    websocket::{Socket, limits},
+use crate::{
+    session::Rate,
+    transport::{
+        Transport, TransportKind,
+        metered::Metered,
+        websocket::{Socket, limits},
+    },
 };
 
 /// Opens connections to one server.
@@ -68,6 +71,9 @@ pub trait Dial: Send + Sync + 'static {
     }
 }
 
+/// A WebSocket as it was dialled.
+pub type RawSocket = WebSocketStream<Metered<Box<dyn ByteStream>>>;
+
 /// Dials a WebSocket over TCP, with TLS for `wss`.
 #[derive(Clone)]
 pub struct WebSocketDialer {
@@ -100,15 +106,30 @@ impl WebSocketDialer {
         Self { frame_max, ..self }
     }
 
-    async fn connect(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
+    /// Opens one for another conversation than the link's, whose frames need not be text. It reads
+    /// at most as many pieces of messages a second as `rate` allows frames. An empty token is not
+    /// shown.
+    ///
+    /// # Errors
+    /// As [`Dial::dial`].
+    ///
+    /// # Cancel safety
+    /// Safe: dropped early, the attempt is given up.
+    pub async fn open(&self, token: &Secret, rate: Option<Rate>) -> Result<RawSocket, DialError> {
         let request = self.request(token)?;
         let stream = self.connector.open().await?;
         let limits =
             limits().max_message_size(Some(self.frame_max)).max_frame_size(Some(self.frame_max));
-        client_async_with_config(request, Metered::new(stream), Some(limits))
+        let stream = Metered::new(stream).limit_after_head(rate);
+        client_async_with_config(request, stream, Some(limits))
             .await
-            .map(|(socket, _)| Box::new(Socket::new(socket)) as Box<dyn Transport>)
+            .map(|(socket, _)| socket)
             .map_err(|error| self.refused(error))
+    }
+
+    async fn connect(&self, token: &Secret) -> Result<Box<dyn Transport>, DialError> {
+        let socket = self.open(token, None).await?;
+        Ok(Box::new(Socket::new(socket)))
     }
 
     fn request(&self, token: &Secret) -> Result<Request, DialError> {
@@ -118,7 +139,9 @@ impl WebSocketDialer {
             .as_str()
             .into_client_request()
             .map_err(|error| DialError::NotWebSocket { cause: error.to_string() })?;
-        request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
+        if !token.expose().is_empty() {
+            request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
+        }
         Ok(request)
     }
 

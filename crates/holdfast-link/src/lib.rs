@@ -123,5 +123,5 @@ pub use server::{
 pub use session::{CloseReason, Ended, Request, RequestError, Session};
 pub use status::{LinkEvent, LinkState, LinkStatus};
 pub use store::{Positions, Record, Store, StoreError, Unsequenced};
-pub use transport::accepted::{Accepted, NotAnUpgrade, Upgrade, configure};
+pub use transport::accepted::{Accepted, AcceptedWebSocket, NotAnUpgrade, Upgrade};
 pub use transport::tls::KeyPin;

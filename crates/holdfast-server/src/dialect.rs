@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::ws::WebSocket;
+use holdfast_link::{Accepted, session::Rate};
 use holdfast_protocol::{HostId, dialect::Dialect};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -50,6 +50,14 @@ struct Inner {
     begun: Mutex<HashMap<HostId, Instant>>,
 }
 
+/// The largest frame that is read from a foreign agent, in bytes. The originals' own limits on
+/// what they read lie between one and four times this.
+const FRAME_SIZE_MAX: usize = 4 << 20;
+
+/// How fast one foreign agent may talk before it is read more slowly. The fastest original gives
+/// 10,000 frames that it kept back at once.
+const RATE: Rate = Rate { frames: 1000, bytes: 8 * 1024 * 1024, burst: Duration::from_secs(10) };
+
 /// Some agents redial at once, however the last connection ended. So the second connection within
 /// this time waits for its end before it costs the store anything.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -68,10 +76,9 @@ impl Dialects {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Serves an agent of `dialect` on a socket that axum has accepted and whose token has been
-    /// checked, until the connection ends.
-    pub(crate) async fn serve(&self, host: HostId, dialect: Dialect, socket: WebSocket) {
-        let socket = Socket::accepted(socket);
+    /// Serves an agent of `dialect` on a connection whose token has been checked, until it ends.
+    pub(crate) async fn serve(&self, host: HostId, dialect: Dialect, socket: Accepted) {
+        let socket = Socket::new(socket.into_websocket(RATE, FRAME_SIZE_MAX).await);
         let serve = Box::pin(self.serve_on(host, dialect, socket));
         if let Err(error) = self.inner.tasks.track_future(serve).await {
             tracing::warn!(%host, dialect = dialect.as_str(), error = %chain(&error), "link ended");

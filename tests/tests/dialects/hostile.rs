@@ -1,6 +1,8 @@
 //! Peers that mean harm, or are broken: the server refuses them by the dialect's rules, stays up,
 //! and serves the next one.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -176,6 +178,22 @@ fn a_newer_connection_fences_the_older_one() -> Result<()> {
         let job = joined.run()?;
         newer.frame("the command", |frame| frame.to_string().contains(&job))?;
         joined.await_host("online")?;
+    }
+    Ok(())
+}
+
+/// Taking empty pieces of a message apart costs the server processor time, and nothing else bounds
+/// how many there are. So they are read at a measured pace, which is not the sender's.
+#[test]
+fn empty_pieces_of_a_message_are_read_at_the_servers_pace() -> Result<()> {
+    for (dialect, include, first) in registrations() {
+        let mut joined = Joined::new(dialect, include)?;
+        serve(&mut joined, &first)?;
+        let began = Instant::now();
+        joined.peer.tell(&json!({"do": "pieces", "count": 14_000}))?;
+        joined.peer.wait("the end of the flood", |event| event["nonce"] == "pieces")?;
+        let took = began.elapsed();
+        ensure!(took > Duration::from_secs(3), "{dialect}: the flood was read in {took:?}");
     }
     Ok(())
 }

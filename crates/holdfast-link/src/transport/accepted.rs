@@ -3,11 +3,10 @@
 use std::future::Future;
 
 use axum::{
-    extract::{FromRequestParts, ws::WebSocketUpgrade},
+    extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use holdfast_protocol::FRAME_SIZE_MAX;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
@@ -17,20 +16,9 @@ use tokio_tungstenite::{
 
 use super::{
     metered::Metered,
-    websocket::{READ_BUFFER_BYTES, Socket, WRITE_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX, limits},
+    websocket::{Socket, limits},
 };
 use crate::session::Rate;
-
-/// Sets the buffers and limits of the link on an upgrade of axum's own, for a WebSocket that
-/// carries something else than a session. Call it before `on_upgrade`.
-pub fn configure<F>(upgrade: WebSocketUpgrade<F>) -> WebSocketUpgrade<F> {
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(FRAME_SIZE_MAX)
-        .max_frame_size(FRAME_SIZE_MAX)
-}
 
 /// A request for a link, as an extractor of axum.
 ///
@@ -122,10 +110,21 @@ pub struct Accepted {
     stream: TokioIo<hyper::upgrade::Upgraded>,
 }
 
+/// The WebSocket of an [`Accepted`] connection.
+pub type AcceptedWebSocket = WebSocketStream<Metered<TokioIo<hyper::upgrade::Upgraded>>>;
+
 /// What carries the frames of an [`Accepted`] connection.
 pub(crate) type AcceptedSocket = Socket<TokioIo<hyper::upgrade::Upgraded>>;
 
 impl Accepted {
+    /// The WebSocket itself, for a conversation in other words than the link's. It reads messages
+    /// of at most `message_max` bytes, and at most as many pieces a second as `rate` allows frames.
+    pub async fn into_websocket(self, rate: Rate, message_max: usize) -> AcceptedWebSocket {
+        let limits = limits().max_message_size(Some(message_max)).max_frame_size(Some(message_max));
+        let stream = Metered::new(self.stream).limit(Some(rate));
+        WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await
+    }
+
     /// The transport, which reads at most as many pieces a second as `rate` allows frames.
     pub(crate) async fn into_transport(self, rate: Option<Rate>) -> AcceptedSocket {
         let stream = Metered::new(self.stream).limit(rate);

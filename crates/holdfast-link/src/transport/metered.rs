@@ -28,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Metered<S> {
     stream: S,
+    head: Head,
     pieces: Pieces,
     meter: Meter,
     clock: Clock,
@@ -44,6 +45,7 @@ impl<S> Metered<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
+            head: Head { ended: true, line_is_empty: true },
             pieces: Pieces::default(),
             meter: Meter::new(None),
             clock: Clock::start(),
@@ -58,6 +60,13 @@ impl<S> Metered<S> {
         Self { meter: Meter::new(rate), ..self }
     }
 
+    /// The same for a stream whose opening handshake is still to come: what follows the head of the
+    /// peer's answer belongs to pieces.
+    #[must_use]
+    pub fn limit_after_head(self, rate: Option<Rate>) -> Self {
+        Self { meter: Meter::new(rate), head: Head { ended: false, line_is_empty: false }, ..self }
+    }
+
     /// Bytes the network has taken.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -69,6 +78,7 @@ impl<S> Metered<S> {
             return;
         }
         let now = self.clock.now();
+        let bytes = self.head.pass(bytes);
         for _ in 0..self.pieces.count(bytes) {
             self.meter.take(0, now);
         }
@@ -113,6 +123,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The head of an answer over HTTP, which ends with an empty line.
+#[derive(Debug)]
+struct Head {
+    ended: bool,
+    line_is_empty: bool,
+}
+
+impl Head {
+    /// What of `bytes`, the next bytes of the stream, comes after the head.
+    fn pass<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.ended {
+            return bytes;
+        }
+        for (place, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'\n' if self.line_is_empty => {
+                    self.ended = true;
+                    return &bytes[place + 1..];
+                }
+                b'\n' => self.line_is_empty = true,
+                // Some end their lines without it, and both forms are read.
+                b'\r' => {}
+                _ => self.line_is_empty = false,
+            }
+        }
+        &[]
     }
 }
 
@@ -224,6 +263,32 @@ mod tests {
             prop_assert_eq!(counted, lengths.len());
             prop_assert_eq!((pieces.filled, pieces.body), (0, 0));
         }
+    }
+
+    #[test]
+    fn the_head_of_an_answer_ends_with_an_empty_line_wherever_it_is_cut() {
+        for head in ["HTTP/1.1 101 X\r\na: b\r\n\r\n", "HTTP/1.1 101 X\na: b\n\n"] {
+            let stream = [head.as_bytes(), &piece(3, true), b"\n\n"].concat();
+            for cut in 1..stream.len() {
+                let mut passing = Head { ended: false, line_is_empty: false };
+                let after = stream.chunks(cut).flat_map(|bytes| passing.pass(bytes).to_vec());
+                assert_eq!(after.collect::<Vec<_>>(), &stream[head.len()..], "{head:?} by {cut}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_behind_the_head_of_an_answer_are_metered() {
+        let rate = Rate { frames: 1000, burst: Duration::from_secs(2), ..Rate::default() };
+        let (mut server, agent) = tokio::io::duplex(1024 * 1024);
+        let mut agent = Metered::new(agent).limit_after_head(Some(rate));
+        let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+        server.write_all(&[&head[..], &piece(0, false).repeat(12_000)].concat()).await.unwrap();
+        server.shutdown().await.unwrap();
+        let started = Instant::now();
+        agent.read_to_end(&mut Vec::new()).await.unwrap();
+        let took = started.elapsed().as_secs();
+        assert!((9..=11).contains(&took), "read in {took} s");
     }
 
     #[test]

@@ -22,11 +22,11 @@ use crate::session::{Loss, Unreadable};
 
 /// tungstenite's own 128 KiB are allocated for every connection, used or not; most of ours are
 /// idle.
-pub(super) const READ_BUFFER_BYTES: usize = 8 * 1024;
+const READ_BUFFER_BYTES: usize = 8 * 1024;
 /// What is collected before it is written; a flush after each frame empties it.
-pub(super) const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// One frame of ours is under way at a time, so this only has to hold that one.
-pub(super) const WRITE_BUFFER_BYTES_MAX: usize = FRAME_SIZE_MAX + 64 * 1024;
+const WRITE_BUFFER_BYTES_MAX: usize = FRAME_SIZE_MAX + 64 * 1024;
 
 /// The buffers and limits of both ends.
 #[must_use]

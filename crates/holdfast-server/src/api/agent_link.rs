@@ -3,7 +3,7 @@
 use axum::{
     Extension, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, FromRequestParts, Request, State, ws::WebSocketUpgrade},
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, post},
@@ -52,18 +52,13 @@ async fn connect(
 async fn connect_either(
     State(state): State<AppState>,
     Extension(agent): Extension<AgentOf>,
-    request: Request,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
-    let (mut head, _) = request.into_parts();
     match state.store.dialect_of(agent.0).await {
         Ok(Some(_)) => {
-            let upgrade = WebSocketUpgrade::from_request_parts(&mut head, &state).await;
             foreign::connect(Dialect::Envelope, State(state), Extension(agent), upgrade).await
         }
-        Ok(None) => {
-            let upgrade = Upgrade::from_request_parts(&mut head, &state).await;
-            connect(State(state), Extension(agent), upgrade).await
-        }
+        Ok(None) => connect(State(state), Extension(agent), upgrade).await,
         Err(error) => Problem::from(error).into_response(),
     }
 }

@@ -4,14 +4,12 @@ mod nerdbackup;
 
 use axum::{
     Extension, Json, Router,
-    extract::{
-        State,
-        ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
-    },
+    extract::State,
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
     routing::any,
 };
+use holdfast_link::{NotAnUpgrade, Upgrade};
 use holdfast_protocol::{
     HostId,
     dialect::{Ability, Dialect, backupy, local, nerdbackup as nerd},
@@ -220,7 +218,7 @@ fn unknown(word: &str) -> Problem {
 async fn connect_nerdbackup(
     state: State<AppState>,
     host: Extension<AgentOf>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     connect(Dialect::Nerdbackup, state, host, upgrade).await
 }
@@ -228,7 +226,7 @@ async fn connect_nerdbackup(
 async fn connect_backupy(
     state: State<AppState>,
     host: Extension<AgentOf>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     connect(Dialect::Backupy, state, host, upgrade).await
 }
@@ -238,23 +236,18 @@ pub(super) async fn connect(
     dialect: Dialect,
     State(state): State<AppState>,
     Extension(AgentOf(host)): Extension<AgentOf>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, NotAnUpgrade>,
 ) -> Response {
     if let Err(problem) = speaks(&state, host, dialect).await {
         return problem.into_response();
     }
     match upgrade {
-        Ok(upgrade) => holdfast_link::configure(upgrade)
-            .max_message_size(FRAME_SIZE_MAX)
-            .max_frame_size(FRAME_SIZE_MAX)
-            .on_upgrade(async move |socket| state.dialects.serve(host, dialect, socket).await),
+        Ok(upgrade) => {
+            upgrade.open(async move |socket| state.dialects.serve(host, dialect, socket).await)
+        }
         Err(rejection) => rejection.into_response(),
     }
 }
-
-/// The largest frame that is read from a foreign agent, in bytes. The originals' own limits on
-/// what they read lie between one and four times this.
-const FRAME_SIZE_MAX: usize = 4 << 20;
 
 /// Refuses an agent that knocks at the door of another dialect.
 pub(super) async fn speaks(

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
+use holdfast_link::{dial::WebSocketDialer, transport::tls};
 use holdfast_protocol::{
-    FRAME_SIZE_MAX, HostId, Message,
+    HostId, Message,
     dialect::{
         Dialect, Ledger, Said,
         local::{self as words, Command, Event},
@@ -19,15 +20,11 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tokio_tungstenite::tungstenite::{
-    client::IntoClientRequest,
-    http::{HeaderValue, Request, header},
-    protocol::WebSocketConfig,
-};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::{
-    Dialects,
+    Dialects, FRAME_SIZE_MAX, RATE,
     converse::{Breach, Heard, Tongue, converse},
     socket::{Frame, Socket},
 };
@@ -147,16 +144,17 @@ async fn keep(dialects: Dialects, host: DialledHost, stop: CancellationToken) {
 
 /// One dial and the conversation that comes of it; why it ended.
 async fn once(dialects: &Dialects, host: &DialledHost) -> String {
-    let request = match request(host) {
-        Ok(request) => request,
+    let endpoint = match Url::parse(&host.address) {
+        Ok(endpoint) => endpoint,
         Err(error) => return format!("the address cannot be dialled: {error}"),
     };
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(FRAME_SIZE_MAX))
-        .max_frame_size(Some(FRAME_SIZE_MAX));
-    let dial = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
-    let socket = match timeout(DIAL_WITHIN, Box::pin(dial)).await {
-        Ok(Ok((socket, _))) => Socket::dialled(socket),
+    let tls = match tls::client_config(&[]) {
+        Ok(tls) => (endpoint.scheme() == "wss").then_some(tls),
+        Err(error) => return error.to_string(),
+    };
+    let dialer = WebSocketDialer::new(endpoint, tls).with_frame_max(FRAME_SIZE_MAX);
+    let socket = match timeout(DIAL_WITHIN, Box::pin(dialer.open(&host.token, Some(RATE)))).await {
+        Ok(Ok(socket)) => Socket::new(socket),
         Ok(Err(error)) => return error.to_string(),
         Err(_) => return "no answer in time".to_owned(),
     };
@@ -164,18 +162,6 @@ async fn once(dialects: &Dialects, host: &DialledHost) -> String {
         Ok(()) => "the connection ended".to_owned(),
         Err(error) => super::chain(&error),
     }
-}
-
-fn request(host: &DialledHost) -> Result<Request<()>, String> {
-    let request = host.address.as_str().into_client_request();
-    let mut request = request.map_err(|error| error.to_string())?;
-    if !host.token.expose().is_empty() {
-        let bearer = HeaderValue::from_str(&format!("Bearer {}", host.token.expose()));
-        let mut bearer = bearer.map_err(|_| "its token is no header".to_owned())?;
-        bearer.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, bearer);
-    }
-    Ok(request)
 }
 
 /// The words of one connection.

@@ -2,7 +2,6 @@
 
 use std::{pin::Pin, time::Duration};
 
-use axum::extract::ws::{self, WebSocket};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -54,21 +53,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// One that axum has accepted.
-    pub(crate) fn accepted(socket: WebSocket) -> Self {
-        let (sink, stream) = socket.split();
-        let outgoing = sink
-            .sink_map_err(|_| Gone)
-            .with(|frame| future::ready(Ok::<_, Gone>(axum_message(frame))));
-        let incoming = stream.map(|item| match item {
-            Ok(message) => Incoming::Frame(from_axum(message)),
-            Err(error) => broken(error.into_inner().downcast_ref::<tungstenite::Error>()),
-        });
-        Self { incoming: Box::pin(incoming), outgoing: Box::pin(outgoing) }
-    }
-
-    /// One that we have dialled.
-    pub(crate) fn dialled<S>(socket: WebSocketStream<S>) -> Self
+    /// One that was accepted or dialled.
+    pub(crate) fn new<S>(socket: WebSocketStream<S>) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -122,31 +108,6 @@ fn broken(error: Option<&tungstenite::Error>) -> Incoming {
         )) => Incoming::Lost,
         Some(tungstenite::Error::Protocol(_)) => Incoming::Broken(1002),
         _ => Incoming::Lost,
-    }
-}
-
-fn from_axum(message: ws::Message) -> Frame {
-    match message {
-        ws::Message::Text(text) => Frame::Text(text.as_str().to_owned()),
-        ws::Message::Binary(bytes) => Frame::Binary(bytes.to_vec()),
-        ws::Message::Ping(bytes) => Frame::Ping(bytes.to_vec()),
-        ws::Message::Pong(bytes) => Frame::Pong(bytes.to_vec()),
-        ws::Message::Close(frame) => match frame {
-            Some(frame) => Frame::Close(frame.code, frame.reason.as_str().to_owned()),
-            None => Frame::Close(1005, String::new()),
-        },
-    }
-}
-
-fn axum_message(frame: Frame) -> ws::Message {
-    match frame {
-        Frame::Text(text) => ws::Message::Text(text.into()),
-        Frame::Binary(bytes) => ws::Message::Binary(bytes.into()),
-        Frame::Ping(bytes) => ws::Message::Ping(bytes.into()),
-        Frame::Pong(bytes) => ws::Message::Pong(bytes.into()),
-        Frame::Close(code, reason) => {
-            ws::Message::Close(Some(ws::CloseFrame { code, reason: reason.into() }))
-        }
     }
 }
 
