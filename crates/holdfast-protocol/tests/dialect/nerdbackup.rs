@@ -1,6 +1,6 @@
 //! D0: frames byte for byte, and what they mean.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use holdfast_protocol::{
     Message, RepositoryId,
@@ -13,9 +13,10 @@ use holdfast_protocol::{
     },
     message::{
         command,
-        config::{Group, Repository, Secret, Update},
+        config::{Group, GroupOptions, Repository, Secret, Update},
         job::{Finished, JobError, Progress, Status},
         link::Facts,
+        parameters::Bandwidth,
         schedule,
     },
 };
@@ -361,6 +362,7 @@ fn every_command_that_waits_for_an_answer_can_be_declined() {
 
 fn configuration() -> Update {
     let id = RepositoryId::from_uuid(uuid::Uuid::from_u128(3));
+    let bandwidth = Bandwidth { upload_kib_s: NonZeroU32::new(512), download_kib_s: None };
     Update {
         version: 4,
         host_name: "web-1".into(),
@@ -373,7 +375,10 @@ fn configuration() -> Update {
             ca_certificate: None,
             admin: None,
         }],
-        groups: vec![Group::new("home", id, vec!["/home".into()], vec!["*.tmp".into()])],
+        groups: vec![Group {
+            options: GroupOptions { bandwidth, ..GroupOptions::default() },
+            ..Group::new("home", id, vec!["/home".into()], vec!["*.tmp".into()])
+        }],
     }
 }
 
@@ -383,6 +388,7 @@ fn a_configuration_becomes_the_list_their_agent_fetches_and_comes_back() {
     let repos = http::repos_of(&update, None);
     let body = http::answer(&repos, "q1");
     assert!(body.starts_with(r#"{"data":[{"id":"home","storage_backend_id":"#), "{body}");
+    assert!(body.contains(r#""bandwidth_limit_kib":512,"#), "{body}");
     assert!(body.ends_with(r#""config_hash":"4"}],"meta":{"request_id":"q1"}}"#), "{body}");
     let mut ledger = empty_ledger();
     ledger.set_repository("home", update.repositories[0].id);

@@ -4,13 +4,14 @@
 //! Answers are wrapped in [`Answer`]. `heartbeat`, `progress` and `report` take the same bodies as
 //! the socket ([`super::Heartbeat`], [`super::Progress`], [`super::JobReport`]).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use super::super::gojson::{Go, Raw, go_struct};
 use crate::{
     dialect::Ledger,
     message::{
-        config::{Group, Repository, Secret, Update},
+        config::{Group, GroupOptions, Repository, Secret, Update},
+        parameters::Bandwidth,
         schedule,
     },
 };
@@ -157,6 +158,11 @@ pub fn repos_of(update: &Update, schedules: Option<&schedule::Set>) -> Vec<Repo>
             exclude_patterns: group.excludes.clone(),
             tags: vec![group.name.clone()],
             schedule_cron: cron_of(&group.name, schedules),
+            bandwidth_limit_kib: group
+                .options
+                .bandwidth
+                .upload_kib_s
+                .map_or(0, |kib| kib.get().into()),
             storage_config: StorageConfig::of(stored),
             config_hash: update.version.to_string(),
             ..Repo::default()
@@ -177,13 +183,12 @@ fn cron_of(group: &str, schedules: Option<&schedule::Set>) -> String {
 /// Hooks are left out: a server must not be able to run commands of its choice on a host.
 #[must_use]
 pub fn update_of(repos: &[Repo], ledger: &Ledger, version: i64, host_name: &str) -> Update {
-    let groups = repos.iter().map(|repo| {
-        Group::new(
-            repo.id.clone(),
-            ledger.repository_of(&repo.id),
-            repo.paths.clone(),
-            repo.exclude_patterns.clone(),
-        )
+    let groups = repos.iter().map(|repo| Group {
+        name: repo.id.clone(),
+        repository_id: ledger.repository_of(&repo.id),
+        includes: repo.paths.clone(),
+        excludes: repo.exclude_patterns.clone(),
+        options: GroupOptions { bandwidth: bandwidth_of(repo), ..GroupOptions::default() },
     });
     let repositories = repos.iter().map(|repo| Repository {
         id: ledger.repository_of(&repo.id),
@@ -200,6 +205,12 @@ pub fn update_of(repos: &[Repo], ledger: &Ledger, version: i64, host_name: &str)
         repositories: repositories.collect(),
         groups: groups.collect(),
     }
+}
+
+/// Their limit, which is one for what goes to the repository.
+fn bandwidth_of(repo: &Repo) -> Bandwidth {
+    let kib = u32::try_from(repo.bandwidth_limit_kib).ok().and_then(NonZeroU32::new);
+    Bandwidth { upload_kib_s: kib, download_kib_s: None }
 }
 
 const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
