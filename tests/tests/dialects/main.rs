@@ -1,6 +1,9 @@
 //! Agents and servers of other systems, played by peers that know nothing of our code, over real
 //! sockets.
 
+mod backupy;
+mod envelope;
 mod hostile;
 mod joined;
+mod local;
 mod nerdbackup;
