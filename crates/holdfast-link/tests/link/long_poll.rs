@@ -80,7 +80,7 @@ async fn an_agent_whose_upgrades_are_stripped_works_over_long_polls() {
     assert_eq!(connected(&client).await.transport, Some(TransportKind::LongPoll));
     soon(site.house.store.wait_until(|store| store.applied().len() == 1000)).await;
     soon(store.wait_until(|store| store.applied().len() == 300)).await;
-    // A message each way, while an exchange is held.
+    // A message each way, while an exchange is held; whoever waited for it would take 25 s.
     let began = Instant::now();
     append(&store, 1000..1001);
     client.wake();
@@ -89,7 +89,7 @@ async fn an_agent_whose_upgrades_are_stripped_works_over_long_polls() {
     site.house.mailbox().wake();
     soon(store.wait_until(|store| store.applied().len() == 301)).await;
     soon(store.wait_until(|store| store.outbox_len() == 0)).await;
-    assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
+    assert!(began.elapsed() < 15 * SECOND, "{:?}", began.elapsed());
     assert_eq!(numbers(&site.house.store), (0..1001).collect::<Vec<_>>());
     assert_eq!(numbers(&store), (0..301).collect::<Vec<_>>());
     stop.cancel();

@@ -15,7 +15,7 @@ use crate::support::Server;
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long a message may take. Nothing here takes near that long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn listen(server: &Server) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

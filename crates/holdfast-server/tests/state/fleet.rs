@@ -266,9 +266,9 @@ pub(crate) async fn first(subscription: &mut Subscription) -> serde_json::Value 
     serde_json::from_str(subscription.next().await.unwrap().as_str()).unwrap()
 }
 
-/// Asks again until there is an answer, for ten seconds at most.
+/// Asks again until there is an answer, for a minute at most.
 pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let limit = Duration::from_secs(10);
+    let limit = Duration::from_secs(60);
     let asked = tokio::time::timeout(limit, async {
         loop {
             if let Some(answer) = ask().await {
@@ -277,7 +277,7 @@ pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    asked.await.expect("it did not happen within ten seconds")
+    asked.await.expect("it did not happen within a minute")
 }
 
 /// Changes the database behind the server's back.
