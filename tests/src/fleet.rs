@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 pub use agent::Agent;
 pub use server::Server;
@@ -146,6 +147,15 @@ impl Fleet {
         let file = file.to_str().context("the password file's name is not text")?;
         let arguments = ["repo", "add", name, "--url", url, "--password-file", file];
         self.operator.json(&arguments).map(drop)
+    }
+
+    /// The same for a repository that is no folder; its `url` may carry a password.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn add_repository_at(&self, name: &str, url: &str, password: &str) -> Result<()> {
+        let repository = json!({"name": name, "url": url, "password": password});
+        self.operator.api().post("/repositories", &repository).map(drop)
     }
 
     /// The shared repository, with restic's own eyes.

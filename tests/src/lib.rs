@@ -9,7 +9,9 @@
 //! - [`api`]: the REST API as a script meets it
 //! - [`process`]: a child that never outlives us
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
+//! - [`rest_server`]: a real rest-server, which may refuse to delete
 //! - [`slow_restic`]: a restic that leaves time for something to happen in mid-backup
+//! - [`postgresql`]: a database cluster of our own
 //! - [`peer`]: an agent or a server of another system
 //! - [`browser`]: the dashboard in a real browser
 //! - [`data`]: files to back up, from a seed
@@ -22,8 +24,10 @@ pub mod data;
 pub mod fleet;
 pub mod operator;
 pub mod peer;
+pub mod postgresql;
 pub mod process;
 pub mod programs;
+pub mod rest_server;
 pub mod restic;
 pub mod slow_restic;
 pub mod stage;

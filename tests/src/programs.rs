@@ -64,6 +64,30 @@ pub fn restic() -> Result<PathBuf> {
     restics()?.into_iter().next().context("HOLDFAST_TEST_RESTIC is empty")
 }
 
+/// A rest-server: the one that `HOLDFAST_TEST_REST_SERVER` names (`cargo xtask test` sets it), else
+/// the one `PATH` leads to. `None`, said loudly, when there is none: the test goes without it.
+#[must_use]
+pub fn rest_server() -> Option<PathBuf> {
+    let named = std::env::var_os("HOLDFAST_TEST_REST_SERVER").map(PathBuf::from);
+    let found = named.or_else(|| on_path("rest-server")).or_else(|| on_path("restic-rest-server"));
+    if found.is_none() {
+        eprintln!("SKIPPED: there is no rest-server here; type: cargo xtask tools");
+    }
+    found
+}
+
+/// The folder of PostgreSQL's programs: the one that `HOLDFAST_TEST_POSTGRESQL` names, else the one
+/// of the `initdb` that `PATH` leads to. `None`, said loudly, when there is none.
+#[must_use]
+pub fn postgresql() -> Option<PathBuf> {
+    let named = std::env::var_os("HOLDFAST_TEST_POSTGRESQL").map(PathBuf::from);
+    let found = named.or_else(|| on_path("initdb")?.parent().map(Path::to_path_buf));
+    if found.is_none() {
+        eprintln!("SKIPPED: there is no PostgreSQL here; type: cargo xtask tools");
+    }
+    found
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

@@ -7,6 +7,8 @@ use holdfast_protocol::message::job::JobError;
 pub enum Code {
     /// Somebody asked for the end.
     Cancelled,
+    /// The repository's place does not delete for these credentials.
+    DeleteRefused,
     /// restic was interrupted from outside.
     Interrupted,
     /// The job's parameters are not acceptable.
@@ -65,6 +67,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cancelled => "cancelled",
+            Self::DeleteRefused => "delete_refused",
             Self::Interrupted => "interrupted",
             Self::InvalidConfiguration => "invalid_configuration",
             Self::PathNotFound => "path_not_found",
@@ -98,6 +101,9 @@ impl Code {
     pub fn action(self) -> &'static str {
         match self {
             Self::Cancelled => "Start the job again when it is wanted.",
+            Self::DeleteRefused => {
+                "Give the repository's slot `admin` credentials that may delete, and name this host as the one that keeps the repository in order; where nobody may delete, leave it to the repository's own server."
+            }
             Self::Interrupted => {
                 "Find out who interrupted restic on the host, then start the job again."
             }

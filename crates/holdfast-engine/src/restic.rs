@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod call;
 pub(crate) mod command;
+pub(crate) mod deletion;
 pub(crate) mod exit_code;
 pub(crate) mod findings;
 mod operations;

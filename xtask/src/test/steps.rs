@@ -102,7 +102,7 @@ fn has_nextest() -> bool {
     command::capture(command::cargo().args(["nextest", "--version"])).is_ok()
 }
 
-/// Tells the tests which restics and which browser there are.
+/// Tells the tests which restics, which browser and which servers there are.
 fn with_tools(cargo: &mut Command) -> Result<&mut Command> {
     let restics = tools::restic::all()?;
     let list: OsString = tools::restic::test_list(&restics)?;
@@ -110,5 +110,11 @@ fn with_tools(cargo: &mut Command) -> Result<&mut Command> {
         bail!("there is no restic to test with");
     }
     let chromium = tools::chromium::find_or_install()?;
-    Ok(cargo.env("HOLDFAST_TEST_RESTIC", list).env("HOLDFAST_CHROMIUM", chromium))
+    cargo.env("HOLDFAST_TEST_RESTIC", list).env("HOLDFAST_CHROMIUM", chromium);
+    tools::database::sqlite();
+    let more = [
+        ("HOLDFAST_TEST_REST_SERVER", tools::rest_server::find_or_fetch()),
+        ("HOLDFAST_TEST_POSTGRESQL", tools::database::postgresql()),
+    ];
+    Ok(cargo.envs(more.into_iter().filter_map(|(name, found)| Some((name, found?)))))
 }

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     ErrorsFound,
     /// A restore left something out.
     Incomplete,
+    /// Something that was to be deleted is still there; restic up to 0.18 calls that a success.
+    NotDeleted,
     /// Somebody sent SIGINT.
     Interrupted,
     /// Ended by this signal.

@@ -84,6 +84,11 @@ impl<'a> Session<'a> {
         let cause = match Cause::of(ended.exit, &transcript.said()) {
             // It passes over ids that no snapshot has, and calls that a success.
             Cause::Complete if transcript.names_unknown_snapshot() => Cause::NoSnapshot,
+            cause
+                if cause.may_hide_a_deletion() && transcript.not_deleted(ended.exit).is_some() =>
+            {
+                Cause::NotDeleted
+            }
             cause => cause,
         };
         let mut source_error = feed.and_then(|feed| feed.error());
@@ -127,7 +132,10 @@ impl Report {
         if let Some(error) = &self.source_error {
             return error.clone();
         }
-        let reason = self.transcript.reason();
+        let reason = match self.cause {
+            Cause::NotDeleted => self.transcript.not_deleted(self.ended.exit).map(str::to_owned),
+            _ => self.transcript.reason(),
+        };
         let because = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         match self.ended.stop {
             Some(Stop::Cancelled) => {
@@ -152,6 +160,11 @@ impl Report {
 }
 
 impl Cause {
+    /// Whether restic, ending for this, may have left something that it was to delete.
+    fn may_hide_a_deletion(self) -> bool {
+        matches!(self, Self::Complete | Self::Partial | Self::Unreachable | Self::Failed(_))
+    }
+
     /// Whether restic ended for a reason that it tells, and not because it was told to.
     fn is_restics_own(self) -> bool {
         !matches!(
@@ -189,6 +202,9 @@ impl Cause {
             Self::NoPath => (Code::PathNotFound, "The snapshot holds no such file or directory"),
             Self::ErrorsFound => (Code::RepositoryErrorsFound, "The repository has errors"),
             Self::Incomplete => (Code::RestoreIncomplete, "Not everything could be restored"),
+            Self::NotDeleted => {
+                (Code::DeleteRefused, "Not all that was to be deleted could be deleted")
+            }
             Self::Interrupted => (Code::Interrupted, "restic was interrupted from outside"),
             Self::Killed(signal) => {
                 return (Code::ResticKilled, format!("restic was killed by {}", name(signal)));

@@ -10,13 +10,14 @@ use crate::{
     event::{Reporter, truncate},
     progress::Meter,
     restic::{
+        deletion::Deletion,
         findings::Findings,
         output::{Line, plain},
         redactor::Redactor,
         session::ANSWER_MAX,
         step::Step,
     },
-    run::{Listener, lines::RawLine},
+    run::{Exit, Listener, lines::RawLine},
 };
 
 /// How many bytes of a remembered line are kept.
@@ -41,6 +42,7 @@ pub(crate) struct Transcript {
     snapshot_id: Option<String>,
     summary: Option<Payload>,
     findings: Findings,
+    deletion: Deletion,
 }
 
 impl Transcript {
@@ -59,6 +61,7 @@ impl Transcript {
             snapshot_id: None,
             summary: None,
             findings: Findings::default(),
+            deletion: Deletion::default(),
         }
     }
 
@@ -101,6 +104,11 @@ impl Transcript {
     /// The lines restic wrote in the middle of its work that mean something to the operation.
     pub(crate) fn findings(&self) -> &Findings {
         &self.findings
+    }
+
+    /// Why something that was to be deleted is still there, if it is.
+    pub(crate) fn not_deleted(&self, exit: Exit) -> Option<&str> {
+        self.deletion.refused(exit == Exit::Code(0))
     }
 
     /// How many files could not be read, and the first of them with its reason.
@@ -172,6 +180,7 @@ impl Transcript {
             }
             let mut line = self.redactor.redact(text.to_owned());
             truncate(&mut line, LINE_MAX);
+            self.deletion.hear(&line);
             self.tail.push_back(line);
         }
         self.log(stream, text, reporter);
