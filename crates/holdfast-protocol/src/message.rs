@@ -1,5 +1,6 @@
 //! The closed set of things agent and server say, and what the link owes each of them.
 
+pub mod browse;
 pub mod command;
 pub mod config;
 pub mod exchange;

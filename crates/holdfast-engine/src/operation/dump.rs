@@ -25,8 +25,10 @@ pub(crate) async fn run(
 ) -> Result<Outcome, Outcome> {
     check_snapshot_id(&dump.snapshot_id)?;
     let path = path_within(&dump.path)?;
-    let mut campaign = Campaign::open(restic, access, control, reporter)?;
-    let arguments = ["dump", "--archive=tar", "--", &dump.snapshot_id, path];
+    // Somebody who reads a file, perhaps slowly, must hold up neither a prune nor, on a repository
+    // that cannot be written, himself. A prune that removes what is being read breaks it off.
+    let mut campaign = Campaign::open(restic, access, control, reporter)?.without_locks();
+    let arguments = ["dump", "--archive=tar", "--no-lock", "--", &dump.snapshot_id, path];
     let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
     let running = async {
         let report = campaign.complete(&mut Call::new(arguments).tapped(&mut tap)).await;

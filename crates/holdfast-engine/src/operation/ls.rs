@@ -1,6 +1,7 @@
 //! `restic ls`: one directory of a snapshot, entry by entry.
 
 mod node;
+pub(crate) mod stat;
 
 use holdfast_protocol::message::{
     parameters::Ls,

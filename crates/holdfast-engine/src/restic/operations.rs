@@ -6,8 +6,8 @@
 
 use holdfast_protocol::message::{
     job::JobError,
-    parameters::{Check, Diff, Dump, Forget, Ls, Prune, Restore, Stats, Tag, Unlock},
-    result::Entry,
+    parameters::{Check, Diff, Dump, Find, Forget, Ls, Prune, Restore, Stat, Stats, Tag, Unlock},
+    result::{Entry, Found},
     snapshot::Snapshot,
 };
 use tokio::sync::mpsc;
@@ -16,7 +16,8 @@ use crate::{
     Access, Backup, CommandBackup, Control, Event, Outcome, Restic, RestorePolicy,
     event::Reporter,
     operation::{
-        backup, check, diff, dump, forget, init, ls, prune, restore, snapshots, stats, tag, unlock,
+        backup, check, diff, dump, find, forget, init, ls, prune, restore, snapshots, stats, tag,
+        unlock,
     },
 };
 
@@ -136,6 +137,43 @@ impl Restic {
     ) -> Outcome {
         let mut reporter = Reporter::new(events);
         let outcome = ls::run(self, access, ls, entries, control, &mut reporter).await;
+        settle(outcome, reporter).await
+    }
+
+    /// Tells what one path of a snapshot is; the result is an
+    /// [`Entry`](holdfast_protocol::message::result::Entry).
+    ///
+    /// # Cancel safety
+    /// As [`Restic::backup`].
+    pub async fn stat(
+        &self,
+        access: &Access,
+        stat: &Stat,
+        control: &Control,
+        events: mpsc::Sender<Event>,
+    ) -> Outcome {
+        let mut reporter = Reporter::new(events);
+        let outcome = ls::stat::run(self, access, stat, control, &mut reporter).await;
+        settle(outcome, reporter).await
+    }
+
+    /// Looks for names in all of a snapshot; what is found comes through `matches`, whose reader
+    /// sets the pace, and the result is
+    /// [`Listing`](holdfast_protocol::message::result::Listing). Dropping the receiver ends it as
+    /// cancelled.
+    ///
+    /// # Cancel safety
+    /// As [`Restic::backup`].
+    pub async fn find(
+        &self,
+        access: &Access,
+        find: &Find,
+        matches: mpsc::Sender<Found>,
+        control: &Control,
+        events: mpsc::Sender<Event>,
+    ) -> Outcome {
+        let mut reporter = Reporter::new(events);
+        let outcome = find::run(self, access, find, matches, control, &mut reporter).await;
         settle(outcome, reporter).await
     }
 

@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use holdfast_engine::{Control, Outcome, Restic};
 use holdfast_protocol::message::{
     job::Status,
-    parameters::{Diff, Dump, Ls},
-    result::{ChangeKind, Difference, Dumped, Entry, EntryKind, Listing},
+    parameters::{Diff, Dump, Find, Ls, Stat},
+    result::{ChangeKind, Difference, Dumped, Entry, EntryKind, Found, Listing},
 };
 use tokio::process::Command;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::support::{
-    Job, LIMIT, Place, Thing, backup_of, code, eventually, noise, restics, result_of, run, things,
+    Job, LIMIT, Place, Thing, backup_of, code, noise, restics, result_of, run, things,
 };
 
 async fn snapshot(restic: &Restic, place: &Place) -> String {
@@ -236,7 +236,7 @@ async fn a_reader_that_goes_away_or_a_cancel_ends_the_reading() {
         for cancel in [false, true] {
             let (job, mut receiver) = start_dump(&restic, &place, file_of(&id, &path, 0));
             assert!(timeout(LIMIT, receiver.recv()).await.unwrap().is_some());
-            eventually("it holds its lock", || place.whole_locks() > 0).await;
+            assert_eq!(place.locks(), 0, "who reads holds nobody up");
             if cancel {
                 job.control.cancel();
             } else {
@@ -246,6 +246,78 @@ async fn a_reader_that_goes_away_or_a_cancel_ends_the_reading() {
             assert_eq!((outcome.status, code(&outcome)), (Status::Cancelled, "cancelled"));
             assert_eq!(place.locks(), 0, "restic {}", restic.version());
         }
+    }
+}
+
+async fn find(restic: &Restic, place: &Place, find: Find) -> (Outcome, Vec<Found>) {
+    let (sender, mut receiver) = mpsc::channel(4);
+    let (restic, access) = (restic.clone(), place.access());
+    let job = Job::of(async move |control, events| {
+        restic.find(&access, &find, sender, &control, events).await
+    });
+    let mut found = Vec::new();
+    while let Some(entry) = timeout(LIMIT, receiver.recv()).await.unwrap() {
+        found.push(entry);
+    }
+    (job.outcome().await, found)
+}
+
+#[tokio::test]
+async fn names_are_found_anywhere_in_a_snapshot() {
+    for restic in restics().await {
+        let place = Place::new();
+        let source = place.source();
+        fs::create_dir_all(source.join("deep/Deeper")).unwrap();
+        fs::write(source.join("deep/Deeper/Invoice-7.PDF"), "text").unwrap();
+        fs::write(source.join("invoice\nnew.txt"), "").unwrap();
+        fs::write(source.join(std::ffi::OsStr::from_bytes(b"invoice\xff")), "").unwrap();
+        let id = snapshot(&restic, &place).await;
+        let look = async |pattern: &str, limit: u32| {
+            let (snapshot_id, pattern) = (id.clone(), pattern.to_owned());
+            let wish = Find { snapshot_id, pattern, limit: NonZeroU32::new(limit) };
+            find(&restic, &place, wish).await
+        };
+        let (outcome, found) = look("invoice", 0).await;
+        assert_eq!(result_of::<Listing>(&outcome), Listing { entry_count: 3, more: false });
+        let deep = source.join("deep/Deeper/Invoice-7.PDF");
+        let deep = found.iter().find(|it| it.path == deep.to_str().unwrap()).unwrap();
+        assert_eq!((deep.entry.name.as_str(), deep.entry.size_bytes), ("Invoice-7.PDF", Some(4)));
+        assert_eq!(look("*.pdf", 0).await.1.len(), 1);
+        assert_eq!(look("deep/deeper", 0).await.1.len(), 2, "the folder and what is in it");
+        let (outcome, found) = look("invoice", 2).await;
+        assert_eq!(result_of::<Listing>(&outcome), Listing { entry_count: 2, more: true });
+        assert_eq!(found.len(), 2, "restic {}", restic.version());
+        assert_eq!(look("nothing of this name", 0).await.1.len(), 0);
+        assert_eq!(code(&look("", 0).await.0), "invalid_configuration");
+        let wish =
+            Find { snapshot_id: "0123456789abcdef".to_owned(), pattern: "x".into(), limit: None };
+        assert_eq!(code(&find(&restic, &place, wish).await.0), "snapshot_not_found");
+    }
+}
+
+#[tokio::test]
+async fn one_path_is_told_without_what_is_below_it() {
+    for restic in restics().await {
+        let place = Place::new();
+        let many = place.source().join("many");
+        fs::create_dir(&many).unwrap();
+        (0..500).for_each(|n| fs::write(many.join(format!("-{n}")), "12345").unwrap());
+        let id = snapshot(&restic, &place).await;
+        let stat = async |path: &Path| {
+            let (sender, _events) = mpsc::channel(64);
+            let path = path.to_str().unwrap().to_owned();
+            let wish = Stat { snapshot_id: id.clone(), path };
+            restic.stat(&place.access(), &wish, &Control::new(), sender).await
+        };
+        let directory: Entry = result_of(&stat(&many).await);
+        assert_eq!((directory.name.as_str(), directory.kind), ("many", EntryKind::Directory));
+        let file: Entry = result_of(&stat(&many.join("-499")).await);
+        assert_eq!((file.kind, file.size_bytes), (EntryKind::File, Some(5)));
+        for missing in ["-500", "-499/below"] {
+            let outcome = stat(&many.join(missing)).await;
+            assert_eq!(code(&outcome), "path_not_found", "restic {}", restic.version());
+        }
+        assert_eq!(code(&stat(Path::new("/")).await), "invalid_configuration");
     }
 }
 

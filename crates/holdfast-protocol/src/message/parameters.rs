@@ -141,6 +141,30 @@ pub struct Ls {
     pub limit: Option<NonZeroU32>,
 }
 
+/// What one path of a snapshot is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stat {
+    /// The snapshot's id.
+    pub snapshot_id: String,
+    /// The path, absolute.
+    pub path: String,
+}
+
+/// What has a certain name, anywhere in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Find {
+    /// The snapshot's id.
+    pub snapshot_id: String,
+    /// A part of the name, or with `*` and `?` all of it; with a `/` in it, of the whole path.
+    /// Capitals do not matter.
+    pub pattern: String,
+    /// How much to tell at most; absent for as much as an answer may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<NonZeroU32>,
+}
+
 /// The content of a file of a snapshot; a directory comes as a tar archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -24,7 +24,7 @@ pub struct Listed {
     pub snapshot_count: u64,
 }
 
-/// What came of `ls`; the entries come apart from it.
+/// What came of `ls` and of a search; the entries come apart from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// How many entries were told.
@@ -53,6 +53,16 @@ pub struct Entry {
     /// When its content changed last; absent for a time out of any calendar.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_at: Option<Timestamp>,
+}
+
+/// Something that was looked for, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Its path, absolute. Bytes that are not UTF-8 are replaced, as in the name.
+    pub path: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub entry: Entry,
 }
 
 /// What an [`Entry`] is.
