@@ -5,14 +5,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use holdfast_engine::{DiscoverError, Patience, Restic};
 use holdfast_link::{
     Client, ClientConfig, ConfigError, Credentials, CredentialsError, Events, Host, Identity,
-    LinkEvent, LinkStatus, PlaintextRule, StoreError,
+    LinkEvent, LinkStatus, PlaintextRule, Request, StoreError,
 };
 use holdfast_protocol::{
     Payload,
     message::{
         config::Secret,
         job::{Heartbeat, Operation},
-        link::Facts,
+        link::{Facts, Refusal},
     },
 };
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    browse::Browser,
     config::{Directory, DirectoryError, Enrolment, Status},
     error::{Advice, chain},
     facts,
@@ -105,18 +106,21 @@ pub async fn run(
     let restic_version = restic.version().to_string();
     tracing::info!(version = restic_version, "restic found");
     let state = Arc::new(State::open(&directory.state_path()).map_err(RunError::State)?);
-    let link = make_link(&directory, &enrolment, &state, &restic_version).await?;
+    let restic = Arc::new(restic);
+    let browser = Browser::new(directory.clone(), Arc::clone(&restic), Arc::clone(&state));
+    let machine = Machine { restic_version, state: Arc::clone(&state), browser };
+    let link = make_link(&directory, &enrolment, &state, machine).await?;
 
     let context = Context {
         directory: directory.clone(),
         link: link.clone(),
-        restic: Arc::new(restic),
+        restic,
         state: Arc::clone(&state),
     };
     let telling = Telling {
         directory,
         enrolment: enrolment.clone(),
-        restic_version,
+        restic_version: context.restic.version().to_string(),
         status: link.status(),
         events: link.events(),
     };
@@ -145,7 +149,7 @@ async fn make_link(
     directory: &Directory,
     enrolment: &Enrolment,
     state: &Arc<State>,
-    restic_version: &str,
+    machine: Machine,
 ) -> Result<Client<State>, RunError> {
     let boot = state.begin_boot().await.map_err(|error| RunError::StateLost(Some(error)))?;
     let mut config = ClientConfig::new(enrolment.server.clone());
@@ -156,7 +160,6 @@ async fn make_link(
     enrolment.trust.apply(&mut config).map_err(RunError::Trust)?;
     let identity = Identity { incarnation: state.incarnation(), boot };
     let token = TokenFile { directory: directory.clone() };
-    let machine = Machine { restic_version: restic_version.to_owned(), state: Arc::clone(state) };
     Client::new(config, identity, Arc::clone(state), token, machine).map_err(RunError::Link)
 }
 
@@ -230,6 +233,7 @@ impl Credentials for TokenFile {
 struct Machine {
     restic_version: String,
     state: Arc<State>,
+    browser: Browser,
 }
 
 impl Host for Machine {
@@ -239,7 +243,8 @@ impl Host for Machine {
 
     fn capabilities(&self) -> Vec<String> {
         let orders = Operation::ALL.into_iter().filter(|operation| operation.is_job());
-        orders.map(Operation::as_str).chain(["pause", "schedule"]).map(str::to_owned).collect()
+        let abilities = orders.map(Operation::as_str).chain(["pause", "schedule"]);
+        abilities.chain(Browser::capabilities()).map(str::to_owned).collect()
     }
 
     fn heartbeat(&self) -> Payload {
@@ -252,6 +257,10 @@ impl Host for Machine {
             queue_depth,
             config_version,
         })
+    }
+
+    async fn answer(&self, request: Request) -> Result<Payload, Refusal> {
+        self.browser.answer(request).await
     }
 }
 

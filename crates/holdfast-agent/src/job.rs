@@ -41,6 +41,7 @@ pub(crate) use perform::parameters_of;
 pub use queue::Limits;
 pub use recovery::recover;
 pub use runner::Runner;
+pub(crate) use task::remove as remove_scratch;
 
 /// What every job needs. Cheap to clone.
 #[derive(Clone)]

@@ -9,7 +9,8 @@
 //!      ├─ link Client  carries the outbox to the server and the server's records into the state
 //!      ├─ Scheduler    turns due slots into journal entries
 //!      ├─ Runner       follows the journal; one task and one restic per running job
-//!      └─ Listings     tell the server what a repository holds after it has changed
+//!      ├─ Listings     tell the server what a repository holds after it has changed
+//!      └─ Browser      answers what the server asks about snapshots, and keeps nothing
 //! ```
 //!
 //! None of them calls another: the link and the scheduler change the journal, the runner follows
@@ -25,6 +26,7 @@
 //! * A slot fires at most once, and after downtime at most one is made up for.
 
 pub mod agent;
+pub mod browse;
 pub mod config;
 pub mod enrol;
 pub mod error;

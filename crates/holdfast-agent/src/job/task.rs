@@ -120,7 +120,7 @@ async fn own_up(context: &Context, job: JobId, outcome: Outcome) -> Result<Outco
 }
 
 /// Removes a scratch directory. What stays behind is removed at the next start.
-pub(super) fn remove(scratch: &Path) {
+pub(crate) fn remove(scratch: &Path) {
     match fs::remove_dir_all(scratch) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %scratch.display(), %error, "scratch files were left behind");
