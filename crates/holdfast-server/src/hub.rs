@@ -9,6 +9,7 @@
 //! Nothing is lost when a host is not connected: commands wait in its outbox, and configuration is
 //! sent at the start of every session.
 
+mod ask;
 pub(crate) mod desk;
 mod entrance;
 mod foreign;
@@ -37,6 +38,7 @@ use crate::{
         NewHost, NewSchedule, Order, Store,
     },
 };
+pub(crate) use ask::AskError;
 use entrance::Entrance;
 use gate::HostGate;
 use registry::Registry;
@@ -51,6 +53,7 @@ struct Inner {
     store: Store,
     live: Live,
     registry: Registry,
+    memory: ask::Memory,
     entrance: Entrance,
     exchanges: Exchanges,
     config: ServeConfig,
@@ -75,6 +78,7 @@ impl Hub {
             store,
             live,
             registry: Registry::default(),
+            memory: ask::Memory::default(),
             entrance: Entrance::default(),
             exchanges: Exchanges::default(),
             config: ServeConfig::default(),

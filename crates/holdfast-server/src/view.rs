@@ -5,6 +5,7 @@
 
 mod alert;
 mod audit;
+mod browse;
 mod calendar;
 mod channel;
 pub(crate) mod days;
@@ -30,6 +31,10 @@ use utoipa::ToSchema;
 
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use audit::{AnchorError, AuditEntryView, AuditHead, AuditPage, AuditVerdict};
+pub use browse::{
+    AmountView, ChangeKindView, ChangeView, DifferenceView, EntryKindView, EntryPageView,
+    EntryView, FoundPageView, FoundView,
+};
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
 pub use days::Days;

@@ -292,6 +292,23 @@ export interface paths {
         patch: operations["change_host"];
         trace?: never;
     };
+    "/api/v1/hosts/{host}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells what changed from one snapshot to another. The host's agent is asked. */
+        get: operations["compare_snapshots"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/hosts/{host}/enrolment-token": {
         parameters: {
             query?: never;
@@ -453,6 +470,61 @@ export interface paths {
         };
         /** Lists a host's snapshots, the newest first. */
         get: operations["list_snapshots"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/hosts/{host}/snapshots/{snapshot}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Downloads a file of a snapshot, or a directory as a tar archive, through the host's agent.
+         * @description A file can be asked for from the middle (`Range: bytes=N-`). A download that cannot be finished
+         *     breaks off: what came whole has the length that was announced, or a proper last chunk.
+         */
+        get: operations["download_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/hosts/{host}/snapshots/{snapshot}/entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists one directory of a snapshot. The host's agent is asked; what it told is remembered. */
+        get: operations["list_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/hosts/{host}/snapshots/{snapshot}/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Looks for names in all of a snapshot; capitals do not matter. The host's agent is asked. */
+        get: operations["search_snapshot"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1179,6 +1251,29 @@ export interface components {
             /** @description Its name. */
             host_name: string;
         };
+        /** @description An amount of what a repository stores. */
+        Amount: {
+            /**
+             * Format: int64
+             * @description Directories.
+             */
+            directories: number;
+            /**
+             * Format: int64
+             * @description Files.
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Links, devices and the like.
+             */
+            others: number;
+            /**
+             * Format: int64
+             * @description Bytes stored for them.
+             */
+            size_bytes: number;
+        };
         /** @description An API token, without what it opens with. */
         ApiToken: {
             /**
@@ -1308,6 +1403,13 @@ export interface components {
          * @enum {string}
          */
         Cause: "manual" | "schedule";
+        /** @description One changed path. */
+        Change: {
+            /** @description What happened to it. */
+            kind: components["schemas"]["ChangeKind"];
+            /** @description The path; a directory's ends with `/`. */
+            path: string;
+        };
         /** @description What to change about a source group; what is absent stays as it is. */
         ChangeGroup: {
             /** @description restic exclude patterns. */
@@ -1335,6 +1437,11 @@ export interface components {
                 [key: string]: string;
             } | null;
         };
+        /**
+         * @description What happened to a path.
+         * @enum {string}
+         */
+        ChangeKind: "added" | "removed" | "content" | "metadata" | "kind" | "other";
         /** @description What to change about a user; what is left out stays. */
         ChangeUser: {
             /** @description Whether the user is kept out. */
@@ -1504,6 +1611,25 @@ export interface components {
             /** @description By name. */
             dialects: components["schemas"]["Dialect"][];
         };
+        /** @description What changed from one snapshot to another. */
+        Difference: {
+            /** @description What is only in the later one. */
+            added: components["schemas"]["Amount"];
+            /**
+             * Format: int64
+             * @description Files with other content.
+             */
+            changed_files: number;
+            /** @description What changed, in the order of the paths. */
+            changes: components["schemas"]["Change"][];
+            /**
+             * Format: int64
+             * @description Changes that are not told because there are too many.
+             */
+            omitted: number;
+            /** @description What is only in the earlier one. */
+            removed: components["schemas"]["Amount"];
+        };
         /** @description A webhook of Discord. */
         Discord: {
             /** @description The webhook's address, which is its key too. */
@@ -1557,6 +1683,50 @@ export interface components {
             host_id: string;
             /** @description Its name. */
             name: string;
+        };
+        /** @description One thing in a directory of a snapshot. */
+        Entry: {
+            /**
+             * Format: int32
+             * @description The number of its group.
+             */
+            gid: number;
+            /** @description What it is. */
+            kind: components["schemas"]["EntryKind"];
+            /**
+             * Format: int32
+             * @description The lowest twelve bits of its mode, as `chmod` takes them.
+             */
+            mode: number;
+            /**
+             * Format: date-time
+             * @description When its content changed last.
+             */
+            modified_at?: string | null;
+            /** @description Its name. Bytes that are not UTF-8 are replaced by U+FFFD, and then the name finds nothing. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Its length, of files only.
+             */
+            size_bytes?: number | null;
+            /**
+             * Format: int32
+             * @description The number of its owner.
+             */
+            uid: number;
+        };
+        /**
+         * @description What a thing in a snapshot is.
+         * @enum {string}
+         */
+        EntryKind: "file" | "directory" | "symlink" | "other";
+        /** @description Entries of a directory of a snapshot. */
+        EntryPage: {
+            /** @description The entries, in the order of their names. */
+            entries: components["schemas"]["Entry"][];
+            /** @description Whether there are more: ask again with an `offset` that passes over these. */
+            more: boolean;
         };
         /** @description A run that was due, and what became of it. */
         Evaluation: {
@@ -1618,6 +1788,18 @@ export interface components {
             name: string;
             /** @description 10 to 1024 bytes. */
             password: string;
+        };
+        /** @description Something that was looked for, and where it is. */
+        Found: components["schemas"]["Entry"] & {
+            /** @description Its path, absolute. */
+            path: string;
+        };
+        /** @description What has a certain name in a snapshot. */
+        FoundPage: {
+            /** @description What was found, in the order of the paths. */
+            entries: components["schemas"]["Found"][];
+            /** @description Whether there is more. */
+            more: boolean;
         };
         /** @description Gotify, on a server of one's own. */
         Gotify: {
@@ -3387,6 +3569,102 @@ export interface operations {
             };
         };
     };
+    compare_snapshots: {
+        parameters: {
+            query: {
+                /** @description Name or id of the repository. Absent for the one that holds the snapshots. */
+                repository?: string;
+                /** @description The id of the snapshot to start from. */
+                from: string;
+                /** @description The id of the snapshot to get to. */
+                to: string;
+                /** @description Whether a change of owner, mode or time alone counts. */
+                metadata?: boolean;
+                /** @description How many changed paths to tell, 1 to 10000. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description `invalid_parameters`, `invalid_limit` or `repository_required` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `refused_by_policy` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` or `snapshot_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_offline`, `operation_unsupported` or `repository_unknown` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_busy` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_failed` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_silent` */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     renew_enrolment_token: {
         parameters: {
             query?: never;
@@ -3954,6 +4232,310 @@ export interface operations {
             };
             /** @description `host_not_found` */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_file: {
+        parameters: {
+            query: {
+                /** @description Name or id of the repository. Absent for the one that holds the snapshot. */
+                repository?: string;
+                /** @description The file or directory, absolute; a directory comes as a tar archive. */
+                path: string;
+            };
+            header?: {
+                /** @description `bytes=N-` for what comes after N bytes */
+                Range?: string | null;
+            };
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The snapshot's id, or its beginning */
+                snapshot: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description The bytes from the middle on */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description `invalid_parameters` or `repository_required` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `refused_by_policy` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found`, `snapshot_not_found` or `path_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_offline`, `operation_unsupported`, `repository_unknown` or `not_a_file` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `range_not_satisfiable` */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_busy` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_failed` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_silent` */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_entries: {
+        parameters: {
+            query?: {
+                /** @description Name or id of the repository. Absent for the one that holds the snapshot. */
+                repository?: string;
+                /** @description The directory, absolute. */
+                path?: string;
+                /** @description How many entries to pass over. */
+                offset?: number;
+                /** @description At most this many, 1 to 5000. There may be fewer although there are more. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The snapshot's id, or its beginning */
+                snapshot: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EntryPage"];
+                };
+            };
+            /** @description `invalid_parameters`, `invalid_limit` or `repository_required` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `refused_by_policy` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found`, `snapshot_not_found` or `path_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_offline`, `operation_unsupported` or `repository_unknown` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_busy` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_failed` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_silent` */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_snapshot: {
+        parameters: {
+            query: {
+                /** @description Name or id of the repository. Absent for the one that holds the snapshot. */
+                repository?: string;
+                /** @description A part of the name, or with `*` and `?` all of it; with a `/` in it, of the whole path. */
+                pattern: string;
+                /** @description At most this many, 1 to 1000. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Name or id */
+                host: string;
+                /** @description The snapshot's id, or its beginning */
+                snapshot: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FoundPage"];
+                };
+            };
+            /** @description `invalid_pattern`, `invalid_limit` or `repository_required` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `refused_by_policy` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_not_found` or `snapshot_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_offline`, `operation_unsupported` or `repository_unknown` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_busy` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_failed` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `host_silent` */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -11,7 +11,10 @@ use axum::{
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
-    compression::CompressionLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
 };
@@ -43,13 +46,19 @@ pub(super) fn wrap(router: Router) -> Router {
     let id = HeaderName::from_static("x-request-id");
     router
         .layer(DefaultBodyLimit::max(BODY_SIZE_MAX))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(worth_compressing()))
         .layer(middleware::from_fn(deadline))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(secure))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(id.clone()))
         .layer(SetRequestIdLayer::new(id, MakeRequestUuid))
+}
+
+/// People's files come as they are: compressing them would hide their length, and with it whether
+/// all has come.
+fn worth_compressing() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new("application/octet-stream"))
 }
 
 /// The query is left out: a careless client may put a secret there.

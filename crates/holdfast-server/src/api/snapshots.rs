@@ -1,4 +1,8 @@
-//! Snapshots, as agents last reported them.
+//! Snapshots: which there are, as agents last reported them, and what is in them, as agents tell.
+
+mod browse;
+mod download;
+mod place;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -24,7 +28,10 @@ struct Snapshots {
 }
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(openapi::routes(Access::Role(Role::Viewer), routes!(list)))
+    OpenApiRouter::new()
+        .routes(openapi::routes(Access::Role(Role::Viewer), routes!(list)))
+        .merge(browse::router())
+        .merge(download::router())
 }
 
 /// Lists a host's snapshots, the newest first.

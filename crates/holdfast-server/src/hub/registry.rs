@@ -47,6 +47,10 @@ impl Registry {
         self.lock().contains_key(&host)
     }
 
+    pub(super) fn mailbox(&self, host: HostId) -> Option<Mailbox> {
+        self.lock().get(&host).cloned()
+    }
+
     pub(super) fn wake(&self, host: HostId) {
         if let Some(mailbox) = self.lock().get(&host) {
             mailbox.wake();

@@ -10,6 +10,7 @@
 //! new one.
 
 use hmac::{Hmac, KeyInit, Mac};
+use holdfast_protocol::HostId;
 use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -76,6 +77,8 @@ const SELECT: &str = "SELECT seq, at, actor, actor_kind, address, action, subjec
 /// What stands before the first entry.
 const ORIGIN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const PAGE_SIZE: i64 = 1000;
+/// The longest path in a subject, in letters.
+const SUBJECT_PATH_MAX: usize = 1000;
 
 /// Notes that `actor` did `action` to `subject`, in the transaction that does it.
 pub(super) async fn note(
@@ -159,6 +162,25 @@ impl Store {
         const PHASE: &str = "noting a request";
         let mut tx = self.begin(PHASE).await?;
         note(&mut tx, actor, "request", request).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))
+    }
+
+    /// Notes that somebody takes a file out of a snapshot, before they get any of it.
+    pub(crate) async fn note_download(
+        &self,
+        actor: &str,
+        host: HostId,
+        snapshot: &str,
+        path: &str,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "noting a download";
+        let name = self.host_name(host).await?;
+        let short: String = snapshot.chars().take(8).collect();
+        let path: String = path.chars().take(SUBJECT_PATH_MAX).collect();
+        let mut tx = self.begin(PHASE).await?;
+        note(&mut tx, actor, "snapshot.download", &format!("{name} {short}:{path}"))
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))
     }
 

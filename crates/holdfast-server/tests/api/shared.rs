@@ -19,6 +19,9 @@ use crate::support::{Answer, Server};
 const OURS: &str = "0123456789aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const THEIRS: &str = "0123456789bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
+/// What an agent of ours can do, as far as this matters here.
+const CAPABILITIES: [&str; 7] = ["restore", "diff", "stats", "tag", "forget", "ls", "dump"];
+
 /// A server with `web-1` in the host group `dmz` and `db-1` in `lan`, which share the repository
 /// `main` and have a snapshot each, and tokens in `dmz`.
 struct Shared {
@@ -102,7 +105,7 @@ async fn session(server: &Server, host: &str) -> HostStore {
         epoch: 0,
         received: 0,
         oldest: 1,
-        capabilities: Vec::new(),
+        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
         facts: Facts::default(),
     };
     let opened = server.store.open_session(enrolled.host_id, &hello).await.unwrap().unwrap();
@@ -150,5 +153,35 @@ async fn no_other_job_names_a_snapshot_of_a_host_elsewhere() {
     ] {
         let answer = shared.order(&shared.admin, "web-1", &order).await;
         answer.expect_problem(404, "snapshot_not_found");
+    }
+}
+
+#[tokio::test]
+async fn nobody_looks_into_the_snapshot_of_a_host_elsewhere() {
+    let shared = Shared::new().await;
+    let ask = async |token: &str, path: &str| {
+        shared.server.ask(Method::GET, &format!("/hosts/web-1{path}"), Some(token), None).await
+    };
+    let routes = |id: &str| {
+        [
+            format!("/snapshots/{id}/entries?path=/etc"),
+            format!("/snapshots/{id}/search?pattern=passwd"),
+            format!("/snapshots/{id}/download?path=/etc/passwd"),
+            format!("/diff?from={OURS}&to={id}"),
+        ]
+    };
+    for id in [THEIRS, &THEIRS[..12]] {
+        for route in routes(id) {
+            for named in [route.clone(), format!("{route}&repository=main")] {
+                let answer = ask(&shared.operator, &named).await;
+                answer.expect_problem(404, "snapshot_not_found");
+            }
+            // Who works everywhere gets as far as the host.
+            let answer = ask(&shared.server.operator, &route).await;
+            answer.expect_problem(409, "host_offline");
+        }
+    }
+    for route in routes(&OURS[..12]) {
+        ask(&shared.operator, &route).await.expect_problem(409, "host_offline");
     }
 }

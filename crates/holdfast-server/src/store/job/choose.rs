@@ -11,7 +11,7 @@ use holdfast_protocol::{
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::Order;
-use crate::store::{Error, host, row::Columns};
+use crate::store::{Error, Store, host, row::Columns};
 
 /// Refuses what the host's agent has not said it can do. One that has said nothing is asked itself.
 pub(super) async fn refuse_what_it_cannot(
@@ -32,6 +32,23 @@ pub(super) async fn refuse_what_it_cannot(
             Err(Error::OperationUnsupported { operation })
         }
         _ => Ok(()),
+    }
+}
+
+impl Store {
+    /// Refuses what the host's agent has not said it can do. One that has said nothing is asked
+    /// itself.
+    ///
+    /// # Errors
+    /// [`Error::OperationUnsupported`] and [`Error::Database`].
+    pub(crate) async fn require_operation(
+        &self,
+        host: HostId,
+        operation: Operation,
+    ) -> Result<(), Error> {
+        const PHASE: &str = "reading what an agent can do";
+        let mut connection = self.readers().acquire().await.map_err(Error::database(PHASE))?;
+        refuse_what_it_cannot(&mut connection, host, operation, PHASE).await
     }
 }
 
