@@ -16,14 +16,14 @@ mod jobs;
 pub(crate) mod operate;
 mod people;
 mod server;
+mod snapshots;
 
 pub(crate) use alerts::{Alert, Alerts, Channel, ChannelName, Silence};
-pub(crate) use fleet::{
-    Age, Dialect, Group, GroupName, Host, HostAdd, HostName, Repo, RepoAdd, Schedule,
-};
+pub(crate) use fleet::{Age, Dialect, Group, GroupName, Host, HostAdd, Repo, RepoAdd, Schedule};
 pub(crate) use jobs::{JobId, Jobs, Restore, Run};
 pub(crate) use people::{Audit, Role, Token, User};
 pub(crate) use server::{CopyArgs, LogFormat, Server, ServerCopy};
+pub(crate) use snapshots::{Look, Snapshot, Snapshots};
 
 /// The id of the option that names the server; its long form is `--url`.
 const SERVER_URL: &str = "server_url";
@@ -182,8 +182,8 @@ pub(crate) enum Command {
     Pause(JobId),
     /// Let a paused job go on.
     Resume(JobId),
-    /// List a host's snapshots, the newest first.
-    Snapshots(HostName),
+    /// List a host's snapshots, or look into one: ls, find, diff, download.
+    Snapshots(Snapshots),
     /// Tell why a source group is protected or not, and what became of its due backups.
     Why(GroupName),
 }
@@ -210,6 +210,23 @@ mod tests {
         };
         assert_eq!(include, ["/etc", "/srv"]);
         assert_eq!(exclude, ["*.tmp"]);
+    }
+
+    #[test]
+    fn snapshots_are_listed_or_looked_into() {
+        let snapshots = |line: &str| match read(line).unwrap().command {
+            Command::Snapshots(args) => args,
+            other => panic!("parsed as {other:?}"),
+        };
+        let listed = snapshots("holdfast snapshots web-1");
+        assert_eq!((listed.host.as_deref(), listed.look.is_none()), (Some("web-1"), true));
+        let looked = snapshots("holdfast snapshots ls web-1 0123abcd --url http://a");
+        let Some(Look::Ls { snapshot, path }) = looked.look else { panic!("not ls") };
+        assert_eq!((snapshot.host.as_str(), path.as_str()), ("web-1", "/"));
+        let found = snapshots("holdfast snapshots find web-1 latest -x*");
+        assert!(matches!(found.look, Some(Look::Find { pattern, .. }) if pattern == "-x*"));
+        assert!(read("holdfast snapshots").is_err());
+        assert!(read("holdfast snapshots download web-1 latest").is_err(), "no path");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The REST API, as a client sees it.
 
+mod stream;
+
 use std::time::Duration;
 
 use holdfast_protocol::message::config::Secret;

@@ -100,7 +100,7 @@ impl Operator {
             Command::Run(args) => return run::run(self, &args).await,
             Command::Schedule(command) => schedule::run(self, &command).await?,
             Command::Server(_) => unreachable!("handled without a server"),
-            Command::Snapshots(host) => snapshots::list(self, &host.host).await?,
+            Command::Snapshots(args) => snapshots::run(self, &args).await?,
             Command::Tag(args) => return operate::tag(self, &args).await,
             Command::Token(command) => token::run(self, &command).await?,
             Command::User(command) => user::run(self, &command).await?,
@@ -127,6 +127,19 @@ impl Operator {
         match self.host_like(host).await {
             Some(name) => Failure::from(error).with_action(format!("Did you mean `{name}`?")),
             None => error.into(),
+        }
+    }
+
+    /// The answer to a question about `host`.
+    async fn ask(
+        &self,
+        host: &str,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
+        match self.client.fetch(path, query).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.about_host(host, error).await),
         }
     }
 

@@ -414,3 +414,50 @@ pub(crate) struct Snapshot {
 pub(crate) struct Snapshots {
     pub(crate) snapshots: Vec<Snapshot>,
 }
+
+/// `GET /hosts/{host}/snapshots/{snapshot}/entries`, and what a search found.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Entries {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) more: bool,
+}
+
+/// One thing in a snapshot.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Entry {
+    /// Of what a search found.
+    pub(crate) path: Option<String>,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) size_bytes: Option<u64>,
+    pub(crate) mode: u32,
+    pub(crate) modified_at: Option<Timestamp>,
+}
+
+/// `GET /hosts/{host}/diff`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Difference {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) omitted: u64,
+    pub(crate) changed_files: u64,
+    pub(crate) added: Amount,
+    pub(crate) removed: Amount,
+}
+
+/// One changed path.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Change {
+    pub(crate) path: String,
+    pub(crate) kind: String,
+}
+
+/// An amount of what a repository stores.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Amount {
+    pub(crate) size_bytes: u64,
+}

@@ -4,13 +4,16 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{Operator, run::ordered};
-use crate::{cli, failure::Failure, model::Snapshots};
+use super::{Operator, run::ordered, snapshots::newest};
+use crate::{cli, failure::Failure};
 
 /// `holdfast restore HOST SNAPSHOT`.
 pub(super) async fn run(operator: &Operator, args: &cli::Restore) -> Result<ExitCode, Failure> {
     let snapshot = match args.snapshot.as_str() {
-        "latest" => latest(operator, args).await?,
+        "latest" => {
+            let host = args.from.as_deref().unwrap_or(&args.host);
+            newest(operator, host, args.group.as_deref()).await?
+        }
         id => id.to_owned(),
     };
     let body = order(args, &snapshot);
@@ -19,25 +22,6 @@ pub(super) async fn run(operator: &Operator, args: &cli::Restore) -> Result<Exit
         Err(error) => return Err(operator.about_host(&args.host, error).await),
     };
     ordered(operator, &answer, args.wait).await
-}
-
-/// The newest snapshot now. Its id is ordered and not the word: what is the newest may have changed
-/// by the time the host gets to it.
-async fn latest(operator: &Operator, args: &cli::Restore) -> Result<String, Failure> {
-    let host = args.from.as_deref().unwrap_or(&args.host);
-    let answer = match operator.client.fetch(&["hosts", host, "snapshots"], &[]).await {
-        Ok(answer) => answer,
-        Err(error) => return Err(operator.about_host(host, error).await),
-    };
-    let listed: Snapshots = operator.read(&answer)?;
-    let wanted = |tags: &[String]| args.group.as_ref().is_none_or(|group| tags.contains(group));
-    let found = listed.snapshots.into_iter().find(|snapshot| wanted(&snapshot.tags));
-    found.map(|snapshot| snapshot.id).ok_or_else(|| {
-        Failure::new(
-            format!("No snapshot of {host} is known."),
-            format!("List them with `holdfast snapshots {host}`."),
-        )
-    })
 }
 
 fn order(args: &cli::Restore, snapshot: &str) -> Value {

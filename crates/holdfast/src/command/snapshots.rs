@@ -1,18 +1,65 @@
 //! `holdfast snapshots`.
 
+mod download;
+mod look;
+
 use super::Operator;
 use crate::{
+    cli::{self, Look as Wish},
     failure::Failure,
     model::{Snapshot, Snapshots},
     output::{Look, Table, bytes, count},
 };
 
+/// What stands after the `?`.
+type Query<'a> = Vec<(&'a str, &'a str)>;
+
+/// `holdfast snapshots …`.
+pub(super) async fn run(operator: &Operator, args: &cli::Snapshots) -> Result<(), Failure> {
+    match &args.look {
+        None => list(operator, args.host.as_deref().unwrap_or_default()).await,
+        Some(Wish::Ls { snapshot, path }) => look::list(operator, snapshot, path).await,
+        Some(Wish::Find { snapshot, pattern, limit }) => {
+            look::find(operator, snapshot, pattern, *limit).await
+        }
+        Some(Wish::Diff { host, from, to, metadata, limit, repo }) => {
+            let repo = repo.as_deref();
+            let pair = look::Pair { host, from, to, metadata: *metadata, limit: *limit, repo };
+            look::compare(operator, pair).await
+        }
+        Some(Wish::Download { snapshot, path, output }) => {
+            download::run(operator, snapshot, path, output.as_deref()).await
+        }
+    }
+}
+
+/// The id that `text` stands for: the word `latest` is the newest snapshot of the host now.
+async fn named(operator: &Operator, host: &str, text: &str) -> Result<String, Failure> {
+    if text == "latest" { newest(operator, host, None).await } else { Ok(text.to_owned()) }
+}
+
+/// The newest snapshot of the host now, or of one of its source groups. Its id is used and not the
+/// word: what is the newest may have changed by the time the host gets to it.
+pub(super) async fn newest(
+    operator: &Operator,
+    host: &str,
+    group: Option<&str>,
+) -> Result<String, Failure> {
+    let answer = operator.ask(host, &["hosts", host, "snapshots"], &[]).await?;
+    let listed: Snapshots = operator.read(&answer)?;
+    let wanted = |tags: &[String]| group.is_none_or(|group| tags.iter().any(|tag| tag == group));
+    let found = listed.snapshots.into_iter().find(|snapshot| wanted(&snapshot.tags));
+    found.map(|snapshot| snapshot.id).ok_or_else(|| {
+        Failure::new(
+            format!("No snapshot of {host} is known."),
+            format!("List them with `holdfast snapshots {host}`."),
+        )
+    })
+}
+
 /// `holdfast snapshots HOST`.
-pub(super) async fn list(operator: &Operator, host: &str) -> Result<(), Failure> {
-    let answer = match operator.client.fetch(&["hosts", host, "snapshots"], &[]).await {
-        Ok(answer) => answer,
-        Err(error) => return Err(operator.about_host(host, error).await),
-    };
+async fn list(operator: &Operator, host: &str) -> Result<(), Failure> {
+    let answer = operator.ask(host, &["hosts", host, "snapshots"], &[]).await?;
     let snapshots: Snapshots = operator.read(&answer)?;
     operator.screen.show(&answer, |look| table(&snapshots.snapshots, look));
     Ok(())
