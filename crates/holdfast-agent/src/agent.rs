@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     browse::Browser,
     config::{Directory, DirectoryError, Enrolment, Status},
+    dialect::{self, Dialer, Notes},
     error::{Advice, chain},
     facts,
     job::{Context, Limits, Runner, recover, run_listings},
@@ -51,6 +52,9 @@ pub enum RunError {
     /// The stored server address is not acceptable.
     #[error("the server address in agent.json cannot be used")]
     Link(#[source] ConfigError),
+    /// What is stored about another system's server is not acceptable.
+    #[error("the server this agent has joined cannot be used: {0}")]
+    Joined(String),
     /// There is no usable restic.
     #[error(transparent)]
     Restic(DiscoverError),
@@ -70,6 +74,7 @@ impl Advice for RunError {
         match self {
             Self::Directory(error) => error.advice(),
             Self::Link(_) | Self::Trust(_) => "enrol this agent again with --force".to_owned(),
+            Self::Joined(_) => "join that server again with --force".to_owned(),
             Self::Restic(error) => error.action().to_owned(),
             Self::State(OpenError::Key(_)) => {
                 "check the file's owner and permissions; a key that is lost may be removed, the \
@@ -160,7 +165,16 @@ async fn make_link(
     enrolment.trust.apply(&mut config).map_err(RunError::Trust)?;
     let identity = Identity { incarnation: state.incarnation(), boot };
     let token = TokenFile { directory: directory.clone() };
-    Client::new(config, identity, Arc::clone(state), token, machine).map_err(RunError::Link)
+    if enrolment.dialect.is_none() {
+        return Client::new(config, identity, Arc::clone(state), token, machine)
+            .map_err(RunError::Link);
+    }
+    let joined = directory.joined().map_err(RunError::Directory)?;
+    let joined = joined.ok_or_else(|| RunError::Joined("dialect.json is missing".to_owned()))?;
+    let notes = Arc::new(Notes::open(directory, enrolment, joined, &machine.restic_version));
+    let dialer = Dialer::new(enrolment, notes).map_err(RunError::Joined)?;
+    config.dial_max = dialect::DIAL_MAX;
+    Ok(Client::with_dialer(config, identity, Arc::clone(state), token, machine, dialer))
 }
 
 /// The agent's own work. Ends when `stop` was asked for and all of it has stopped.

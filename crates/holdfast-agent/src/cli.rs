@@ -1,14 +1,14 @@
 //! The command line: parse, call, print.
 
-use std::{io::Read, path::PathBuf};
+use std::{collections::BTreeMap, io::Read, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_agent::{
-    Directory, EnrolOptions, RunOptions, Trust,
+    Directory, EnrolOptions, JoinOptions, LocalRepository, RunOptions, Trust,
     error::{Advice, report},
 };
 use holdfast_engine::Restic;
-use holdfast_protocol::message::config::Secret;
+use holdfast_protocol::{dialect::Dialect, message::config::Secret};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -25,6 +25,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Make this machine a host of a server, with an enrolment token
     Enroll(Enroll),
+    /// Make this machine an agent of another system's server
+    Join(Box<Join>),
     /// Run the agent until it is stopped
     Run(Run),
     /// Say which host this is and whether the agent runs and is connected
@@ -53,6 +55,13 @@ struct Enroll {
     /// Replace an enrolment that is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    trusted: Trusted,
+}
+
+/// Whom to trust at the other end.
+#[derive(Debug, Args)]
+struct Trusted {
     /// Allow an address with http on another machine: the token can be read on the way
     #[arg(long)]
     allow_plaintext: bool,
@@ -63,6 +72,66 @@ struct Enroll {
     /// Trust only the server whose public key has this SHA-256, whoever signed its certificate
     #[arg(long, value_name = "sha256//BASE64")]
     pin: Option<String>,
+}
+
+impl Trusted {
+    fn trust(self) -> Result<Trust, Told> {
+        let authorities = self.ca_file.as_deref().map(read_pem).transpose()?;
+        Ok(Trust { authorities, pin: self.pin })
+    }
+}
+
+#[derive(Debug, Args)]
+struct Join {
+    /// The words that the server speaks
+    #[arg(long, value_enum)]
+    dialect: Words,
+    /// The server's address, such as https://backup.example.com
+    #[arg(long, value_name = "URL")]
+    server: Url,
+    /// A file with what the server gave out for this agent; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// The agent's id at the server; NerdBackup has one
+    #[arg(long, value_name = "ID", default_value = "")]
+    agent_id: String,
+    /// The agent's name at the server; the machine's own when absent
+    #[arg(long, value_name = "NAME", default_value = "")]
+    name: String,
+    /// The repository that backups go to, for a server that does not say so
+    #[arg(long, value_name = "LOCATION", requires = "password_file")]
+    repository: Option<String>,
+    /// A file with that repository's password
+    #[arg(long, value_name = "FILE", requires = "repository")]
+    password_file: Option<PathBuf>,
+    /// What to back up under a name of the server's, as NAME=PATH. May be given several times
+    #[arg(long = "group", value_name = "NAME=PATH", value_parser = group)]
+    groups: Vec<(String, String)>,
+    /// The agent's directory
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
+    data: PathBuf,
+    /// Replace an enrolment that is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    trusted: Trusted,
+}
+
+/// The words of another system's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Words {
+    Backupy,
+    Envelope,
+    Nerdbackup,
+}
+
+fn group(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && path.starts_with('/') => {
+            Ok((name.to_owned(), path.to_owned()))
+        }
+        _ => Err("give NAME=/PATH".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +177,7 @@ impl Cli {
     pub(crate) async fn execute(self) -> Result<(), Told> {
         match self.command {
             Command::Enroll(args) => enroll(args).await,
+            Command::Join(args) => join(*args).await,
             Command::Run(args) => run(args).await,
             Command::Status(args) => status(&args),
         }
@@ -120,11 +190,8 @@ async fn enroll(args: Enroll) -> Result<(), Told> {
         server: args.server,
         token,
         data: args.data,
-        allow_plaintext: args.allow_plaintext,
-        trust: Trust {
-            authorities: args.ca_file.as_deref().map(read_pem).transpose()?,
-            pin: args.pin,
-        },
+        allow_plaintext: args.trusted.allow_plaintext,
+        trust: args.trusted.trust()?,
         force: args.force,
     };
     let enrolment = holdfast_agent::enroll(&options).await?;
@@ -141,6 +208,38 @@ fn read_pem(path: &std::path::Path) -> Result<String, Told> {
         let sentence = format!("the file {} cannot be read: {error}", path.display());
         told(&sentence, "give --ca-file a PEM file that begins with BEGIN CERTIFICATE")
     })
+}
+
+async fn join(args: Join) -> Result<(), Told> {
+    let token = token(None, Some(args.token_file))?;
+    let password = args.password_file.map(|file| self::token(None, Some(file))).transpose()?;
+    let repository = args.repository.zip(password);
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, path) in args.groups {
+        groups.entry(name).or_default().push(path);
+    }
+    let options = JoinOptions {
+        dialect: match args.dialect {
+            Words::Backupy => Dialect::Backupy,
+            Words::Envelope => Dialect::Envelope,
+            Words::Nerdbackup => Dialect::Nerdbackup,
+        },
+        server: args.server,
+        token,
+        agent_id: args.agent_id,
+        name: args.name,
+        repository: repository
+            .map(|(url, password)| LocalRepository { url: Secret::new(url), password }),
+        groups,
+        data: args.data,
+        allow_plaintext: args.trusted.allow_plaintext,
+        trust: args.trusted.trust()?,
+        force: args.force,
+    };
+    let enrolment = holdfast_agent::join(&options).await?;
+    println!("joined {} as {}", enrolment.server, enrolment.host_name);
+    println!("now run: holdfast-agent run --data {}", options.data.display());
+    Ok(())
 }
 
 /// The token, from wherever it was to come, without the line end that editors add.

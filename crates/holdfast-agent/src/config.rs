@@ -6,6 +6,8 @@
 //!   token           0600; the agent token
 //!   state.redb      0600; everything the agent must not forget
 //!   key             0600; opens the secrets in state.redb
+//!   dialect.json    0600; what it is to another system's server, when it has joined one
+//!   dialect-notes…  0600; how that server spells the jobs that have not ended
 //!   status.json     what the running agent last said about itself
 //!   policy.toml     what this host lets its server do; written by its administrator, never by us
 //!   lock            held by the one process that works here
@@ -26,7 +28,12 @@ use holdfast_protocol::{HostId, JobId, message::config::Secret};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
-use crate::{error::Advice, trust::Trust};
+use crate::{dialect::Joined, error::Advice, trust::Trust};
+
+/// What this agent is to another system's server.
+const JOINED: &str = "dialect.json";
+/// What it must remember of that.
+pub(crate) const NOTES: &str = "dialect-notes.json";
 
 /// Why the agent's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -207,6 +214,35 @@ impl Directory {
         self.write_json("agent.json", enrolment)
     }
 
+    /// What this agent is to another system's server; `None` when it belongs to one of our own.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unreadable`], [`DirectoryError::Damaged`].
+    pub(crate) fn joined(&self) -> Result<Option<Joined>, DirectoryError> {
+        self.read_json(JOINED)
+    }
+
+    /// Stores what this agent is to another system's server.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NotWritable`].
+    pub(crate) fn store_joined(&self, joined: &Joined) -> Result<(), DirectoryError> {
+        self.write_json(JOINED, joined)
+    }
+
+    /// Forgets what was noted of another system's server that this agent leaves.
+    ///
+    /// # Errors
+    /// [`DirectoryError::NotWritable`].
+    pub(crate) fn forget_notes(&self) -> Result<(), DirectoryError> {
+        match fs::remove_file(self.root.join(NOTES)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DirectoryError::NotWritable { path: self.root.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the agent last said about itself; `None` when it never ran.
     ///
     /// # Errors
@@ -247,7 +283,10 @@ impl Directory {
         self.run_dir().join(job.to_string())
     }
 
-    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, DirectoryError> {
+    pub(crate) fn read_json<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, DirectoryError> {
         let path = self.root.join(name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -259,13 +298,17 @@ impl Directory {
             .map_err(|source| DirectoryError::Damaged { path, source })
     }
 
-    fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), DirectoryError> {
+    pub(crate) fn write_json<T: Serialize>(
+        &self,
+        name: &str,
+        value: &T,
+    ) -> Result<(), DirectoryError> {
         let text = serde_json::to_vec_pretty(value).expect("the agent's files have a JSON form");
         self.replace(name, &text)
     }
 
     /// Replaces a file as a whole: after a crash it is the old one or the new one.
-    fn replace(&self, name: &str, content: &[u8]) -> Result<(), DirectoryError> {
+    pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), DirectoryError> {
         let fresh = self.root.join(format!("{name}.new"));
         write_synced(&fresh, content)
             .and_then(|()| fs::rename(&fresh, self.root.join(name)))
@@ -316,6 +359,9 @@ pub struct Enrolment {
     /// Whom to trust at the other end, besides the system's authorities.
     #[serde(default, skip_serializing_if = "Trust::is_empty")]
     pub trust: Trust,
+    /// The other system whose server it is; absent for one of our own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
 }
 
 /// What the running agent last said about itself, for `holdfast-agent status`.

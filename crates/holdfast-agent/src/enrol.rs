@@ -161,6 +161,7 @@ pub async fn enroll(options: &EnrolOptions) -> Result<Enrolment, EnrolError> {
         host_name: answer.host_name,
         allow_plaintext: options.allow_plaintext,
         trust: options.trust.clone(),
+        dialect: None,
     };
     let keep = earlier.is_some_and(|earlier| earlier.host_id == enrolment.host_id);
     state.begin_incarnation(incarnation, keep).await.map_err(|error| local(error.into()))?;
@@ -177,7 +178,10 @@ fn error_of(error: OpenError) -> Box<dyn std::error::Error + Send + Sync> {
 }
 
 /// The enrolment that is there, if it may be replaced. A damaged one may.
-fn earlier_enrolment(directory: &Directory, force: bool) -> Result<Option<Enrolment>, EnrolError> {
+pub(crate) fn earlier_enrolment(
+    directory: &Directory,
+    force: bool,
+) -> Result<Option<Enrolment>, EnrolError> {
     match directory.enrolment() {
         Ok(Enrolment { host_name, server, .. }) if !force => {
             Err(EnrolError::Enrolled { host_name, server })
@@ -189,7 +193,7 @@ fn earlier_enrolment(directory: &Directory, force: bool) -> Result<Option<Enrolm
     }
 }
 
-fn check_url(url: &Url, allow_plaintext: bool) -> Result<(), EnrolError> {
+pub(crate) fn check_url(url: &Url, allow_plaintext: bool) -> Result<(), EnrolError> {
     let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
     if !is_web {
         return Err(EnrolError::BadUrl { url: without_credentials(url) });

@@ -7,6 +7,7 @@
 //! ```text
 //! run ─┬─ State        the durable memory: outbox, inbox, journal, settings, slots
 //!      ├─ link Client  carries the outbox to the server and the server's records into the state
+//!      │    └─ dialect  or to another system's server, in that system's words
 //!      ├─ Scheduler    turns due slots into journal entries
 //!      ├─ Runner       follows the journal; one task and one restic per running job
 //!      ├─ Listings     tell the server what a repository holds after it has changed
@@ -28,6 +29,7 @@
 pub mod agent;
 pub mod browse;
 pub mod config;
+pub mod dialect;
 pub mod enrol;
 pub mod error;
 pub mod facts;
@@ -40,5 +42,6 @@ pub mod trust;
 
 pub use agent::{RunError, RunOptions, run};
 pub use config::{Directory, DirectoryError, Enrolment};
+pub use dialect::{JoinError, JoinOptions, LocalRepository, join};
 pub use enrol::{EnrolError, EnrolOptions, enroll};
 pub use trust::{Trust, TrustError};

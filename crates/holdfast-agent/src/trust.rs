@@ -59,9 +59,19 @@ impl Trust {
         if let Some(pin) = self.pin()? {
             return tls::pinned_config(pin).map_err(TrustError::Authorities);
         }
-        let pem = self.authorities.as_deref().unwrap_or_default();
-        let added = tls::certificates(pem.as_bytes()).map_err(TrustError::Authorities)?;
+        let added = match &self.authorities {
+            Some(pem) => tls::certificates(pem.as_bytes()).map_err(TrustError::Authorities)?,
+            None => Vec::new(),
+        };
         tls::client_config(&added).map_err(TrustError::Authorities)
+    }
+
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// [`TrustError`].
+    pub(crate) fn check(&self) -> Result<(), TrustError> {
+        self.client_config().map(drop)
     }
 
     fn pin(&self) -> Result<Option<KeyPin>, TrustError> {

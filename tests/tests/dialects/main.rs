@@ -7,3 +7,4 @@ mod hostile;
 mod joined;
 mod local;
 mod nerdbackup;
+mod theirs;

@@ -1,0 +1,298 @@
+//! Our agent with the servers of other systems, backing real files up with real restic.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use holdfast_e2e::{
+    data,
+    peer::Peer,
+    process::Process,
+    programs::{self, Programs},
+    slow_restic::{BYTES_PER_SECOND, SlowRestic},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const TOKEN: &str = "their-agent-token";
+const PASSWORD: &str = "their repository's password";
+
+/// A peer that listens as a server, and our agent, which has joined it.
+struct Theirs {
+    agent: Process,
+    peer: Peer,
+    base: String,
+    folder: TempDir,
+    slow: SlowRestic,
+}
+
+impl Theirs {
+    fn new(dialect: &str, path: &str, arguments: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut peer = Peer::start(dialect)?;
+        peer.tell(&json!({"do": "listen", "path": path, "token": TOKEN}))?;
+        let base = format!("http://127.0.0.1:{}", peer.event("listening")?["port"]);
+        let slow = SlowRestic::new(&programs::restic()?, folder.path())?;
+        let source = folder.path().join("source");
+        std::fs::create_dir_all(&source)?;
+        data::random_file(&source.join("big.dat"), 12 * BYTES_PER_SECOND, 1)?;
+        let theirs = Self {
+            agent: Process::spawn(
+                "nothing",
+                &mut Command::new("true"),
+                &folder.path().join("nothing.log"),
+            )?,
+            peer,
+            base,
+            folder,
+            slow,
+        };
+        theirs.join(dialect, arguments)?;
+        Ok(theirs)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn join(&self, dialect: &str, arguments: &[&str]) -> Result<()> {
+        let mut child = Command::new(Programs::beside_this_test()?.agent)
+            .args(["join", "--dialect", dialect, "--server", &self.base, "--token-file", "-"])
+            .args(["--data", &self.path("agent")])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .spawn()?;
+        writeln!(child.stdin.take().context("a pipe")?, "{TOKEN}")?;
+        ensure!(child.wait()?.success(), "the agent did not join");
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let mut run = Command::new(Programs::beside_this_test()?.agent);
+        run.args(["run", "--data", &self.path("agent"), "--restic"]).arg(self.slow.program());
+        let log = self.folder.path().join("agent.log");
+        self.agent = Process::spawn("our agent", &mut run, &log)?;
+        Ok(())
+    }
+
+    /// What restic itself finds in the repository.
+    fn snapshots(&self) -> Result<Vec<Value>> {
+        let password = self.folder.path().join("password");
+        std::fs::write(&password, PASSWORD)?;
+        let output = Command::new(programs::restic()?)
+            .args([
+                "snapshots",
+                "--json",
+                "--no-lock",
+                "--no-cache",
+                "-r",
+                &self.path("repository"),
+            ])
+            .arg("--password-file")
+            .arg(password)
+            .output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+fn is(kind: &'static str, job: &'static str) -> impl Fn(&Value) -> bool {
+    move |frame| frame["type"] == kind && frame["data"]["job_id"] == job
+}
+
+fn nerdbackup() -> Result<Theirs> {
+    let mut theirs = Theirs::new("nerdbackup", "/ws/agent", &["--agent-id", "agent-7"])?;
+    let repo = json!({"id": "home", "storage_backend_id": "s", "policy_id": "p",
+        "restic_repo_path": theirs.path("repository"), "restic_password": PASSWORD,
+        "paths": [theirs.path("source")], "exclude_patterns": null, "exclude_presets": [],
+        "tags": [], "check_every_n_backups": 0, "storage_config": {"provider": "local",
+        "endpoint": "", "bucket": "", "region": "", "access_key_id": "", "secret_access_key": ""}});
+    for (method, what, data) in [
+        ("GET", "repos", json!([repo])),
+        ("POST", "heartbeat", json!({"config_changed": false, "config_hash": "1"})),
+        ("POST", "report", json!({})),
+        ("POST", "progress", json!({})),
+        ("GET", "pending-backups", json!([])),
+    ] {
+        theirs.peer.tell(&json!({"do": "route", "method": method,
+            "path": format!("/api/v1/agents/agent-7/{what}"),
+            "body": {"data": data, "meta": {"request_id": "r"}}}))?;
+        theirs.peer.event("routed")?;
+    }
+    Ok(theirs)
+}
+
+#[test]
+fn our_agent_does_a_whole_job_for_a_nerdbackup_server() -> Result<()> {
+    let mut theirs = nerdbackup()?;
+    theirs.start()?;
+    let opened = theirs.peer.event("open")?;
+    ensure!(opened["authorization"] == format!("Bearer {TOKEN}"), "{opened}");
+    let beat = theirs.peer.frame("a heartbeat", |frame| frame["type"] == "heartbeat")?;
+    ensure!(beat["ends_in_newline"] == true && beat["data"]["platform"] == "linux", "{beat}");
+    ensure!(beat["data"]["memory_total_bytes"].as_i64() > Some(0), "{beat}");
+
+    let start = json!({"type": "command", "action": "start_backup", "job_id": "job-1",
+        "data": {"repo_id": "home", "job_id": "job-1"}});
+    theirs.peer.say(&start)?;
+    // The same command twice runs once.
+    theirs.peer.say(&start)?;
+    let began = theirs.peer.frame("the start", is("job_started", "job-1"))?;
+    ensure!(began["data"]["status"] == "running" && began["data"]["repo_id"] == "home", "{began}");
+    let moved = theirs.peer.frame("progress", |frame| {
+        is("progress", "job-1")(frame) && frame["data"]["percent_done"].as_f64() > Some(0.0)
+    })?;
+    ensure!(moved["data"]["percent_done"].as_f64() <= Some(1.0), "{moved}");
+    // A wrong id is nobody's job, and a frame of the future is passed over.
+    theirs.peer.say(&json!({"type": "command", "action": "cancel", "job_id": "job-unknown"}))?;
+    theirs.peer.say(&json!({"type": "ack", "action": ""}))?;
+    theirs.peer.say(&json!({"type": "command", "action": "fs_list", "data":
+        {"request_id": "q1", "path": "/"}}))?;
+    let refused = theirs.peer.frame("the refusal", |frame| frame["type"] == "fs_list_response")?;
+    ensure!(refused["data"]["request_id"] == "q1" && refused["data"]["error"].is_string());
+
+    theirs.peer.say(&json!({"type": "command", "action": "pause", "job_id": "job-1"}))?;
+    theirs.peer.frame("the pause", |frame| {
+        is("job_started", "job-1")(frame) && frame["data"]["status"] == "paused"
+    })?;
+    // The line is cut while it stands still; the job and its name outlive it.
+    theirs.peer.tell(&json!({"do": "drop"}))?;
+    theirs.peer.event("close")?;
+    theirs.peer.event("open")?;
+    theirs.peer.say(&json!({"type": "command", "action": "resume", "job_id": "job-1"}))?;
+    theirs.slow.release_brake()?;
+    let report = theirs.peer.frame("the report", |frame| frame["type"] == "job_report")?;
+    let data = &report["data"];
+    ensure!(data["dashboard_job_id"] == "job-1" && data["status"] == "completed", "{report}");
+    ensure!(data["stats"]["files_new"] == 1 && data["operation"] == "backup", "{report}");
+    let snapshots = theirs.snapshots()?;
+    ensure!(snapshots.len() == 1, "{snapshots:?}");
+    ensure!(data["restic_snapshot_id"] == snapshots[0]["id"], "{report} {snapshots:?}");
+    Ok(())
+}
+
+#[test]
+fn our_agent_polls_a_nerdbackup_server_that_takes_no_socket() -> Result<()> {
+    let mut theirs = nerdbackup()?;
+    theirs.slow.release_brake()?;
+    theirs.peer.tell(&json!({"do": "sockets", "taken": false}))?;
+    theirs.peer.event("sockets")?;
+    theirs.peer.tell(&json!({"do": "route", "method": "GET",
+        "path": "/api/v1/agents/agent-7/pending-backups", "body": {"data":
+        [{"jobId": "job-9", "repoId": "home", "createdAt": "2026-11-21T10:00:00Z"}],
+        "meta": {"request_id": "r"}}}))?;
+    theirs.peer.event("routed")?;
+    theirs.start()?;
+    let report = theirs.peer.wait("the report over HTTP", |event| {
+        event["event"] == "request" && event["path"] == "/api/v1/agents/agent-7/report"
+    })?;
+    let body: Value = serde_json::from_str(report["body"].as_str().unwrap_or_default())?;
+    ensure!(body["dashboard_job_id"] == "job-9" && body["status"] == "completed", "{body}");
+    ensure!(theirs.snapshots()?.len() == 1, "the pending backup ran more than once");
+    // A socket that is taken again is found.
+    theirs.peer.tell(&json!({"do": "sockets", "taken": true}))?;
+    theirs.peer.event("open")?;
+    Ok(())
+}
+
+#[test]
+fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let password = folder.path().join("password");
+    std::fs::write(&password, PASSWORD)?;
+    let source = folder.path().join("data");
+    data::small_files(&source, 20, 3)?;
+    let repository = folder.path().join("vault").display().to_string();
+    let group = format!("shop={}", source.display());
+    let password = password.display().to_string();
+    let arguments = ["--repository", &repository, "--password-file", &password, "--group", &group];
+    let mut theirs = Theirs::new("backupy", "/v1/agents/connect", &arguments)?;
+    theirs.slow.release_brake()?;
+    theirs.start()?;
+    theirs.peer.event("open")?;
+    let register = theirs.peer.frame("the registration", |frame| frame["body"] == "register")?;
+    ensure!(register["fields"]["os"] == "linux", "{register}");
+    let config = json!({"version": 5, "targets": [{"id": "t", "type": 1}],
+        "jobs": [{"id": "shop", "target_id": "t"}, {"id": "other", "target_id": "t"}]});
+    theirs.peer.say(&json!({"body": "register_ack", "fields": {"session_id": "s",
+        "config": config, "heartbeat_interval_sec": 30}}))?;
+    let beat = theirs.peer.frame("a heartbeat", |frame| frame["body"] == "heartbeat")?;
+    ensure!(beat["fields"]["config_version"] == 5, "{beat}");
+    theirs.peer.say(&json!({"seq": 7, "correlation_id": "ping-1", "body": "ping",
+        "fields": {"ts_ms": 123}}))?;
+    let ack = theirs.peer.frame("the ack", |frame| frame["body"] == "ack")?;
+    ensure!(ack["correlation_id"] == "ping-1" && ack["fields"]["accepted"] == true, "{ack}");
+
+    let run = |job: &str, run: &str| {
+        json!({"body": "run_backup", "fields":
+        {"job_id": job, "run_id": run, "manual_trigger": true}})
+    };
+    theirs.peer.say(&run("shop", "run-1"))?;
+    theirs.peer.say(&run("shop", "run-1"))?;
+    let end = |run: &'static str| {
+        move |frame: &Value| {
+            let ended = frame["body"] == "backup_completed"
+                || (frame["body"] == "job_update" && frame["fields"]["status"].as_i64() > Some(2));
+            ended && frame["fields"]["run_id"] == run
+        }
+    };
+    let done = theirs.peer.frame("the end", end("run-1"))?;
+    ensure!(done["body"] == "backup_completed" && done["fields"]["job_id"] == "shop", "{done}");
+    theirs.peer.say(&run("other", "run-2"))?;
+    let failed = theirs.peer.frame("the refusal", end("run-2"))?;
+    ensure!(failed["fields"]["status"] == 4, "{failed}");
+    ensure!(failed["fields"]["error_message"].as_str().is_some_and(|text| !text.is_empty()));
+
+    // It comes back by itself, registers first, and its numbers go on.
+    let seq = done["seq"].as_u64();
+    theirs.peer.tell(&json!({"do": "drop"}))?;
+    theirs.peer.event("close")?;
+    theirs.peer.event("open")?;
+    let again = theirs.peer.frame("the registration", |frame| frame["body"] == "register")?;
+    ensure!(again["seq"].as_u64() > seq, "{again} after {seq:?}");
+    Ok(())
+}
+
+#[test]
+fn our_agent_does_a_whole_job_for_an_envelope_server() -> Result<()> {
+    let mut theirs = Theirs::new("envelope", "/connect", &["--name", "nas-1"])?;
+    theirs.start()?;
+    theirs.peer.event("open")?;
+    let register = theirs.peer.frame("the registration", |frame| frame["kind"] == "register")?;
+    for field in ["name", "session_id", "context_mode", "provider"] {
+        ensure!(register["payload"][field].as_str().is_some_and(|text| !text.is_empty()));
+    }
+    ensure!(register["payload"]["name"] == "nas-1", "{register}");
+    theirs.peer.say(&json!({"kind": "register.ack", "in_reply_to": register["id"],
+        "payload": {"heartbeat_interval_s": 10, "stale_after_s": 30}}))?;
+    theirs.peer.frame("a status", |frame| frame["kind"] == "worker.status")?;
+    theirs.peer.say(&json!({"kind": "turn", "id": "turn-1", "payload": {"prompt": "hello"}}))?;
+    let declined = theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "turn-1")?;
+    ensure!(declined["kind"] == "turn.error", "{declined}");
+
+    let (repository, group) = ("0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e4b", "home");
+    theirs.peer.say(&json!({"kind": "config.update", "payload": {"version": 1,
+        "host_name": "nas-1", "repositories": [{"id": repository, "name": "main",
+        "url": theirs.path("repository"), "password": PASSWORD}], "groups": [{"name": group,
+        "repository_id": repository, "includes": [theirs.path("source")]}]}}))?;
+    let job = "0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e50";
+    let source = theirs.path("source");
+    let run = json!({"kind": "command.run", "id": "req-1", "payload": {"job_id": job,
+        "kind": "backup", "repository_id": repository, "config_version": 1, "tag": group,
+        "includes": [source]}});
+    theirs.peer.say(&run)?;
+    let taken = theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "req-1")?;
+    ensure!(taken["kind"] == "command.result" && taken["payload"]["accepted"] == true, "{taken}");
+    theirs.peer.frame("progress", |frame| frame["kind"] == "job.progress")?;
+    theirs
+        .peer
+        .say(&json!({"kind": "command.cancel", "id": "req-2", "payload": {"job_id": job}}))?;
+    let end = theirs.peer.frame("the end", |frame| frame["kind"] == "job.finished")?;
+    ensure!(end["payload"]["status"] == "cancelled", "{end}");
+    theirs.peer.say(&json!({"kind": "command.cancel", "id": "req-3", "payload":
+        {"job_id": "0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e51"}}))?;
+    let unknown = theirs.peer.frame("the refusal", |frame| frame["in_reply_to"] == "req-3")?;
+    ensure!(unknown["kind"] == "command.cancel.error", "{unknown}");
+    Ok(())
+}
