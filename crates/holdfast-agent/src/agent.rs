@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     browse::Browser,
     config::{Directory, DirectoryError, Enrolment, Status},
-    dialect::{self, Dialer, Notes},
+    dialect::{self, Dialer, Local, LocalOptions, LocalSocket, Notes, ServeError},
     error::{Advice, chain},
     facts,
     job::{Context, Limits, Runner, recover, run_listings},
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub data: PathBuf,
     /// The restic to use, instead of the first on the `PATH`.
     pub restic: Option<PathBuf>,
+    /// How the agent's own socket is served; absent for not at all.
+    pub local: Option<LocalOptions>,
 }
 
 /// Why the agent could not start, or had to stop.
@@ -55,6 +57,9 @@ pub enum RunError {
     /// What is stored about another system's server is not acceptable.
     #[error("the server this agent has joined cannot be used: {0}")]
     Joined(String),
+    /// The agent's own socket cannot be served.
+    #[error(transparent)]
+    Local(ServeError),
     /// There is no usable restic.
     #[error(transparent)]
     Restic(DiscoverError),
@@ -75,6 +80,7 @@ impl Advice for RunError {
             Self::Directory(error) => error.advice(),
             Self::Link(_) | Self::Trust(_) => "enrol this agent again with --force".to_owned(),
             Self::Joined(_) => "join that server again with --force".to_owned(),
+            Self::Local(error) => error.advice(),
             Self::Restic(error) => error.action().to_owned(),
             Self::State(OpenError::Key(_)) => {
                 "check the file's owner and permissions; a key that is lost may be removed, the \
@@ -114,6 +120,7 @@ pub async fn run(
     let restic = Arc::new(restic);
     let browser = Browser::new(directory.clone(), Arc::clone(&restic), Arc::clone(&state));
     let machine = Machine { restic_version, state: Arc::clone(&state), browser };
+    let socket = bind_local(options.local.as_ref(), &directory).await?;
     let link = make_link(&directory, &enrolment, &state, machine).await?;
 
     let context = Context {
@@ -130,6 +137,9 @@ pub async fn run(
         events: link.events(),
     };
     let aside = CancellationToken::new();
+    if let Some(socket) = socket {
+        serve_local(socket, &enrolment, &state, &link, &aside);
+    }
     let teller = tokio::spawn(telling.run(aside.clone(), connected));
     let carrier = tokio::spawn(carry(link.clone(), aside.clone()));
     let waker = tokio::spawn(wake_link(state, link, aside.clone()));
@@ -175,6 +185,34 @@ async fn make_link(
     let dialer = Dialer::new(enrolment, notes).map_err(RunError::Joined)?;
     config.dial_max = dialect::DIAL_MAX;
     Ok(Client::with_dialer(config, identity, Arc::clone(state), token, machine, dialer))
+}
+
+async fn bind_local(
+    options: Option<&LocalOptions>,
+    directory: &Directory,
+) -> Result<Option<LocalSocket>, RunError> {
+    let Some(options) = options else { return Ok(None) };
+    let token = dialect::TokenFile::in_directory(directory);
+    let socket = LocalSocket::bind(options, &token).await.map_err(RunError::Local)?;
+    tracing::info!(
+        address = %socket.address(),
+        token = %token.path().display(),
+        "the agent's own socket is served at /ws",
+    );
+    Ok(Some(socket))
+}
+
+/// Shows what this agent does at its own socket.
+fn serve_local(
+    socket: LocalSocket,
+    enrolment: &Enrolment,
+    state: &Arc<State>,
+    link: &Client<State>,
+    stop: &CancellationToken,
+) {
+    let local = Local::new(enrolment.host_id, Arc::clone(state));
+    tokio::spawn(local.clone().run(state.told(), link.overhear(), stop.clone()));
+    tokio::spawn(socket.serve(local, stop.clone()));
 }
 
 /// The agent's own work. Ends when `stop` was asked for and all of it has stopped.

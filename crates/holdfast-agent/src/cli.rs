@@ -1,10 +1,10 @@
 //! The command line: parse, call, print.
 
-use std::{collections::BTreeMap, io::Read, path::PathBuf};
+use std::{collections::BTreeMap, io::Read, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use holdfast_agent::{
-    Directory, EnrolOptions, JoinOptions, LocalRepository, RunOptions, Trust,
+    Directory, EnrolOptions, JoinOptions, LocalOptions, LocalRepository, RunOptions, Trust,
     error::{Advice, report},
 };
 use holdfast_engine::Restic;
@@ -142,6 +142,12 @@ struct Run {
     /// The restic to use, instead of the first on the PATH
     #[arg(long, value_name = "PATH")]
     restic: Option<PathBuf>,
+    /// Serve the agent's own socket at /ws, for scripts and pages on this machine
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    local_socket: Option<SocketAddr>,
+    /// An origin of pages that may use that socket, such as http://localhost:3000
+    #[arg(long, value_name = "ORIGIN", requires = "local_socket")]
+    local_origin: Vec<String>,
     /// How to write the log, which goes to standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -280,7 +286,9 @@ async fn run(args: Run) -> Result<(), Told> {
     start_log(args.log_format);
     let stop = CancellationToken::new();
     let again = stop_on_signals(stop.clone())?;
-    let options = RunOptions { data: args.data, restic: args.restic };
+    let origins = args.local_origin;
+    let local = args.local_socket.map(|listen| LocalOptions { listen, origins });
+    let options = RunOptions { data: args.data, restic: args.restic, local };
     let agent = holdfast_agent::run(options, stop, |enrolment| {
         println!("connected to {} as host {}", enrolment.server, enrolment.host_name);
     });

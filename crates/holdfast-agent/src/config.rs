@@ -8,6 +8,7 @@
 //!   key             0600; opens the secrets in state.redb
 //!   dialect.json    0600; what it is to another system's server, when it has joined one
 //!   dialect-notes…  0600; how that server spells the jobs that have not ended
+//!   local-token     0600; what opens the agent's own socket, once that was served
 //!   status.json     what the running agent last said about itself
 //!   policy.toml     what this host lets its server do; written by its administrator, never by us
 //!   lock            held by the one process that works here

@@ -1,4 +1,4 @@
-//! The agent as an agent of another system: it joins that system's server.
+//! The agent as an agent of another system: it joins that system's server, or serves its socket.
 //!
 //! ```text
 //! State ◄─► link Client ◄─ memory ─► bridge ◄─► socket ◄─► their server
@@ -14,6 +14,7 @@ mod backupy;
 mod bridge;
 mod envelope;
 mod join;
+mod local;
 mod nerdbackup;
 mod notes;
 mod socket;
@@ -36,6 +37,8 @@ use url::Url;
 
 use crate::config::Enrolment;
 pub use join::{JoinError, JoinOptions, join};
+pub(crate) use local::{Local, LocalSocket, TokenFile};
+pub use local::{LocalOptions, ServeError};
 pub(crate) use notes::Notes;
 use socket::Socket;
 

@@ -42,6 +42,6 @@ pub mod trust;
 
 pub use agent::{RunError, RunOptions, run};
 pub use config::{Directory, DirectoryError, Enrolment};
-pub use dialect::{JoinError, JoinOptions, LocalRepository, join};
+pub use dialect::{JoinError, JoinOptions, LocalOptions, LocalRepository, join};
 pub use enrol::{EnrolError, EnrolOptions, enroll};
 pub use trust::{Trust, TrustError};

@@ -37,7 +37,7 @@ use holdfast_protocol::{
 };
 use jiff::Timestamp;
 use redb::WriteTransaction;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -50,6 +50,9 @@ pub use settings::Settings;
 pub use slots::{Firing, Mark};
 use table::{BOOT, INCARNATION, RECEIVED, TEXTS};
 
+/// Words about jobs that somebody who looks may be behind.
+const TOLD_MAX: usize = 256;
+
 /// The agent's durable memory.
 pub struct State {
     database: Database,
@@ -60,6 +63,7 @@ pub struct State {
     jobs_changed: Notify,
     listings_changed: Notify,
     failed: CancellationToken,
+    told: broadcast::Sender<Message>,
 }
 
 impl State {
@@ -101,6 +105,7 @@ impl State {
             jobs_changed: Notify::new(),
             listings_changed: Notify::new(),
             failed: CancellationToken::new(),
+            told: broadcast::Sender::new(TOLD_MAX),
         })
     }
 
@@ -177,6 +182,23 @@ impl State {
         self.settings.subscribe()
     }
 
+    /// What is put down about jobs from now on, for those who look through the agent's own socket.
+    pub(crate) fn told(&self) -> broadcast::Receiver<Message> {
+        self.told.subscribe()
+    }
+
+    /// Does what somebody on this machine asks of a job: to cancel, pause or resume it. The server
+    /// hears of what comes of it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) async fn steer(&self, message: Message) -> Result<(), StoreError> {
+        self.write("steering a job", move |txn| inbox::steer(txn, &message)).await?;
+        self.outbox_grew.notify_one();
+        self.jobs_changed.notify_one();
+        Ok(())
+    }
+
     /// Waits until records have been appended that the link may not know of.
     ///
     /// # Cancel safety
@@ -246,6 +268,7 @@ impl State {
         child: Child,
         report: Option<Message>,
     ) -> Result<(), StoreError> {
+        let told = self.copy(report.as_slice());
         self.write("noting a job's process", move |txn| {
             if let Some(entry) = journal::active_one(txn, job)? {
                 journal::put(txn, &Entry { stage: Stage::Started(child), ..entry })?;
@@ -256,6 +279,7 @@ impl State {
             Ok(())
         })
         .await?;
+        self.tell(told);
         self.outbox_grew.notify_one();
         Ok(())
     }
@@ -268,6 +292,7 @@ impl State {
     /// # Errors
     /// When the disk refuses.
     pub async fn finish(&self, finished: Finished) -> Result<bool, StoreError> {
+        let told = self.copy(&[Message::JobFinished(finished.clone())]);
         let first = self
             .write("storing a job's result", move |txn| {
                 let Some(entry) = journal::end(txn, finished.job_id)? else { return Ok(false) };
@@ -278,6 +303,9 @@ impl State {
                 Ok(true)
             })
             .await?;
+        if first {
+            self.tell(told);
+        }
         self.outbox_grew.notify_one();
         self.jobs_changed.notify_one();
         self.listings_changed.notify_one();
@@ -319,10 +347,12 @@ impl State {
     /// # Errors
     /// When the disk refuses; then none was stored.
     pub async fn append(&self, messages: Vec<Message>) -> Result<(), StoreError> {
+        let told = self.copy(&messages);
         self.write("appending to the outbox", move |txn| {
             messages.iter().try_for_each(|message| outbox::append(txn, message).map(drop))
         })
         .await?;
+        self.tell(told);
         self.outbox_grew.notify_one();
         Ok(())
     }
@@ -373,6 +403,19 @@ impl State {
         self.outbox_grew.notify_one();
         self.jobs_changed.notify_one();
         Ok(())
+    }
+
+    /// What those who look on are told once it is on disk; nothing when nobody does, which is the
+    /// usual case.
+    fn copy(&self, messages: &[Message]) -> Vec<Message> {
+        if self.told.receiver_count() == 0 { Vec::new() } else { messages.to_vec() }
+    }
+
+    fn tell(&self, messages: Vec<Message>) {
+        for message in messages {
+            // The last one may have left meanwhile.
+            let _ = self.told.send(message);
+        }
     }
 
     /// As [`Database::write`]. After the disk has refused once nothing more is promised.

@@ -15,7 +15,7 @@ pub(crate) use asked::{AnyCredentials, AnyDial, AnyHost};
 pub use asked::{Credentials, CredentialsError, Host};
 pub use config::{ClientConfig, ConfigError};
 use holdfast_protocol::{Class, Incarnation, Instance, Payload, Seq, SessionId};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,6 +29,9 @@ use crate::{
     status::{LinkEvent, LinkState, LinkStatus},
     store::{Store, Unsequenced},
 };
+
+/// Messages that somebody who overhears may be behind.
+const OVERHEARD_MAX: usize = 256;
 
 /// Different states that are kept for the next session.
 const STATES_MAX: usize = 256;
@@ -95,6 +98,7 @@ struct Shared<S> {
     dialer: Box<dyn AnyDial>,
     post: Post,
     states: Mutex<BTreeMap<(String, String), Unsequenced>>,
+    overheard: broadcast::Sender<Unsequenced>,
     status: watch::Sender<LinkStatus>,
     events: Announcer,
     /// Held by the one `run`.
@@ -145,6 +149,7 @@ impl<S: Store> Client<S> {
             dialer: Box::new(dialer),
             post: Post::default(),
             states: Mutex::default(),
+            overheard: broadcast::Sender::new(OVERHEARD_MAX),
             status: watch::Sender::default(),
             events: Announcer::default(),
             retry,
@@ -211,10 +216,21 @@ impl<S: Store> Client<S> {
     /// A state is kept, and sent again at the start of every session until a newer one of the same
     /// kind and key replaces it or it is withdrawn.
     pub fn send(&self, message: Unsequenced) {
+        // Nobody listening is the usual case.
+        if self.shared.overheard.receiver_count() > 0 {
+            let _ = self.shared.overheard.send(message.clone());
+        }
         if message.class == Class::State {
             self.shared.keep(message.clone());
         }
         self.shared.post.send(message);
+    }
+
+    /// What is handed to [`Client::send`] from now on, connected or not. Who is too slow misses
+    /// some.
+    #[must_use]
+    pub fn overhear(&self) -> broadcast::Receiver<Unsequenced> {
+        self.shared.overheard.subscribe()
     }
 
     /// Takes back what has not been sent under this kind and key: the progress of a job whose end

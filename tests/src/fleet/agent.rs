@@ -20,6 +20,7 @@ pub struct Agent {
     program: PathBuf,
     restic: PathBuf,
     data: PathBuf,
+    arguments: Vec<String>,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -37,6 +38,7 @@ impl Agent {
             program: program.to_path_buf(),
             restic: restic.to_path_buf(),
             data: agents.join(name),
+            arguments: Vec::new(),
             log: agents.join(format!("{name}.log")),
             process: None,
         })
@@ -132,6 +134,11 @@ impl Agent {
         self.restic = restic.to_path_buf();
     }
 
+    /// From the next start on it gets these arguments too.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+    }
+
     /// Ends it at once, as a power cut would end the process. Its restic lives on.
     ///
     /// # Errors
@@ -168,6 +175,7 @@ impl Agent {
     fn run_command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["run", "--data"]).arg(&self.data).arg("--restic").arg(&self.restic);
+        command.args(&self.arguments);
         command
     }
 }

@@ -7,4 +7,5 @@ mod hostile;
 mod joined;
 mod local;
 mod nerdbackup;
+mod page;
 mod theirs;

@@ -55,6 +55,25 @@ fn apply_one(txn: &WriteTransaction, record: Record) -> Result<(), redb::Error> 
     }
 }
 
+/// Does what somebody on this machine asks of a job. Nobody waits for an answer: a job that is not
+/// there, or that is to do so already, is left alone.
+pub(super) fn steer(txn: &WriteTransaction, message: &Message) -> Result<(), redb::Error> {
+    let (job, wanted) = match message {
+        Message::CommandCancel(cancel) => (cancel.job_id, Wanted::Cancel),
+        Message::CommandPause(pause) => (pause.job_id, Wanted::Pause),
+        Message::CommandResume(resume) => (resume.job_id, Wanted::Run),
+        _ => return Ok(()),
+    };
+    let Known::Active(entry) = journal::known(txn, job)? else { return Ok(()) };
+    if entry.wanted == wanted || entry.wanted == Wanted::Cancel {
+        return Ok(());
+    }
+    if wanted == Wanted::Cancel && entry.stage == Stage::Received {
+        return end_waiting(txn, job);
+    }
+    journal::put(txn, &Entry { wanted, ..*entry })
+}
+
 /// Journals the job and answers. A command that comes twice is answered twice and run once.
 fn accept(txn: &WriteTransaction, run: Run) -> Result<(), redb::Error> {
     let job = run.job_id;
