@@ -67,6 +67,19 @@ const stories = {
     await until('the sign-in page after a reload', () => page.locator('#password').count());
   },
 
+  async 'what an agent of another system cannot do is greyed out and says why'(browser, mock) {
+    const { page } = await signedIn(browser, mock);
+    await page.goto(`${mock.url}/hosts/git-1`);
+    await until('what it lacks', () => page.locator('[data-lacks~=pause]').count());
+    equal('backing up', await page.getByRole('button', { name: 'Back up now' }).count() > 0, true);
+    await page.locator('li[data-job] a, tr[data-job] a').first().click();
+    const pause = page.getByRole('button', { name: 'Pause', exact: true });
+    await until('the pause button', () => pause.count());
+    equal('the pause button', await pause.isDisabled(), true);
+    equal('its reason', await pause.getAttribute('title'), 'This host’s agent cannot pause a job: it speaks backupy.');
+    equal('cancelling', await page.getByRole('button', { name: 'Cancel job' }).isDisabled(), false);
+  },
+
   async 'a bar moves by itself'(browser, mock) {
     const { page } = await signedIn(browser, mock);
     const bar = page.locator('li[data-job] .fill').first();

@@ -52,6 +52,10 @@ export function group(name, repository, includes, plan, excludes = []) {
   };
 }
 
+const ABILITIES = ['backup', 'cancel', 'pause', 'resume', 'progress', 'result', 'logs', 'snapshots', 'repository_stats', 'configure', 'schedule', 'restore', 'look', 'maintain', 'acknowledge'];
+/** What can be asked of an agent that speaks backupy. */
+const FEWER = ['backup', 'cancel', 'progress', 'result', 'logs', 'configure'];
+
 /** What a host looks like once its agent has said hello. */
 export function host(name, over = {}) {
   const state = over.state ?? 'online';
@@ -78,6 +82,7 @@ export function host(name, over = {}) {
     clock_offset_ms: 12,
     host_group: /^(web|db|mail|git)-/.test(name) ? 'dmz' : /^(nas|laptop|kiosk)/.test(name) ? 'office' : '',
     labels: name.startsWith('web-') ? { rack: 'b7', role: 'frontend' } : {},
+    capabilities: ABILITIES,
     verdict: { standing: 'protected', reasons: [] },
     ...over,
   };
@@ -92,7 +97,7 @@ function sampleHosts() {
     host('db-1', { groups: [database(), group('system', 'offsite', ['/etc'], 'nightly')] }),
     host('db-2', { groups: [database()], arch: 'aarch64' }),
     host('mail-1'),
-    host('git-1', { groups: [group('repositories', 'offsite', ['/srv/git', '/var/opt/gitlab/backups'], 'nightly', ['*.lock', 'tmp/'])] }),
+    host('git-1', { dialect: 'backupy', capabilities: FEWER, groups: [group('repositories', 'offsite', ['/srv/git', '/var/opt/gitlab/backups'], 'nightly', ['*.lock', 'tmp/'])] }),
     host('nas-1', { groups: [group('photos', 'offsite', ['/volume1/photos'], 'weekly'), group('documents', 'vault', ['/volume1/documents'], 'nightly')] }),
     host('laptop-mira', { os: 'macos', arch: 'aarch64', state: 'offline', groups: [group('documents', 'offsite', ['/Users/mira'], 'nightly', ['node_modules', '.cache'])] }),
     host('build-7', { groups: [group('artifacts', 'vault', ['/srv/artifacts'])] }),

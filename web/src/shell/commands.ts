@@ -1,5 +1,6 @@
 // What can be gone to or done from anywhere.
 
+import { cannot } from '../abilities';
 import { api } from '../api/client';
 import { fleet } from '../fleet.svelte';
 import { plain } from '../format';
@@ -72,7 +73,7 @@ function running(): Command[] {
 function hosts(): Command[] {
   return fleet.hosts.flatMap((host) => [
     { id: `h-${host.id}`, kind: 'host', text: host.name, also: plain(`${host.hostname} ${host.os} ${texts.snapshots.title}`), run: go(to.host(host.name)) } as Command,
-    ...(session.mayOperate ? host.groups : []).map((group): Command => ({
+    ...(session.mayOperate && !cannot(host, 'backup') ? host.groups : []).map((group): Command => ({
       id: `b-${host.id}-${group.name.replaceAll(/\W/g, '-')}`,
       kind: 'action',
       text: texts.palette.backUp(host.name, plain(group.name)),

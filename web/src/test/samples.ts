@@ -38,7 +38,7 @@ export function aHost(name: string, over: Partial<Host> = {}): Host {
     hostname: name,
     host_group: '',
     labels: {},
-    capabilities: [],
+    capabilities: ['backup', 'cancel', 'pause', 'resume', 'progress', 'result', 'logs', 'snapshots', 'repository_stats', 'configure', 'schedule', 'restore', 'look', 'maintain', 'acknowledge'],
     os: 'linux',
     arch: 'amd64',
     time_zone: 'UTC',
