@@ -42,13 +42,18 @@ impl Operator {
     /// # Errors
     /// When the program cannot be started.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
-        Command::new(&self.program)
-            .args(arguments)
-            .env("HOLDFAST_URL", &self.url)
-            .env("HOLDFAST_TOKEN", &self.token)
+        self.prepared(arguments)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("cannot start {}", self.program.display()))
+    }
+
+    /// `holdfast ARGUMENTS`, for whoever wants to start it another way.
+    #[must_use]
+    pub fn prepared(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("HOLDFAST_URL", &self.url).env("HOLDFAST_TOKEN", &self.token);
+        command
     }
 
     /// Runs `holdfast ARGUMENTS --json` and returns the document it prints.
