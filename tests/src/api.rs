@@ -22,7 +22,7 @@ pub struct Api {
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// Every header, in lower case.
+    /// Every header, as it came.
     pub head: String,
     /// The body as it came, without the pieces it may have come in.
     pub body: Vec<u8>,
@@ -41,11 +41,27 @@ impl Api {
     /// # Errors
     /// When no whole answer comes.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        self.ask_with(method, path, body, &[])
+    }
+
+    /// The same with more headers.
+    ///
+    /// # Errors
+    /// When no whole answer comes.
+    pub fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)
             .with_context(|| format!("cannot reach {}", self.address))?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         let body = body.map(Value::to_string).unwrap_or_default();
-        stream.write_all(self.head(method, path, body.len()).as_bytes())?;
+        let more: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        stream.write_all(self.head(method, path, body.len(), &more).as_bytes())?;
         stream.write_all(body.as_bytes())?;
         let mut said = Vec::new();
         stream.read_to_end(&mut said).with_context(|| format!("{method} {path}: cut off"))?;
@@ -84,12 +100,12 @@ impl Api {
         self.ask("DELETE", &format!("/api/v1{path}"), None)?.good(path)
     }
 
-    fn head(&self, method: &str, path: &str, length: usize) -> String {
+    fn head(&self, method: &str, path: &str, length: usize, more: &str) -> String {
         let token = self.token.as_ref();
         let token =
             token.map_or(String::new(), |token| format!("authorization: Bearer {token}\r\n"));
         format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}{more}content-type: application/json\r\n\
              content-length: {length}\r\nconnection: close\r\n\r\n",
             self.address
         )
@@ -97,6 +113,14 @@ impl Api {
 }
 
 impl Answer {
+    /// The value of the header `name`.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = headers.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(value.trim())
+    }
+
     /// The body as JSON; null when there is none.
     ///
     /// # Errors
@@ -118,10 +142,11 @@ impl Answer {
 fn read(said: &[u8]) -> Result<Answer> {
     const END: &[u8] = b"\r\n\r\n";
     let end = said.windows(END.len()).position(|part| part == END).context("no end of the head")?;
-    let head = String::from_utf8_lossy(&said[..end]).to_lowercase();
+    let head = String::from_utf8_lossy(&said[..end]).into_owned();
     let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok());
     let body = &said[end + END.len()..];
-    let body = if head.contains("\r\ntransfer-encoding: chunked") {
+    let chunked = head.to_lowercase().contains("\r\ntransfer-encoding: chunked");
+    let body = if chunked {
         joined(body).context("a piece of the body is missing")?
     } else {
         body.to_vec()

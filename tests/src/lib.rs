@@ -8,6 +8,7 @@
 //! - [`fleet`]: a server and its agents in one folder, and the operator's commands
 //! - [`api`]: the REST API as a script meets it
 //! - [`process`]: a child that never outlives us
+//! - [`race`]: hosts that want to work on one repository all at once
 //! - [`restic`]: restic asked directly, as the judge of what was really saved
 //! - [`rest_server`]: a real rest-server, which may refuse to delete
 //! - [`slow_restic`]: a restic that leaves time for something to happen in mid-backup
@@ -17,6 +18,7 @@
 //! - [`data`]: files to back up, from a seed
 //! - [`tree`]: folders compared as a restore must bring them back
 //! - [`wait`]: waiting for a condition, with a limit
+//! - [`wiretap`]: somebody on the line who writes down what passes
 
 pub mod api;
 pub mod browser;
@@ -27,9 +29,11 @@ pub mod peer;
 pub mod postgresql;
 pub mod process;
 pub mod programs;
+pub mod race;
 pub mod rest_server;
 pub mod restic;
 pub mod slow_restic;
 pub mod stage;
 pub mod tree;
 pub mod wait;
+pub mod wiretap;

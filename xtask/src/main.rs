@@ -7,6 +7,7 @@ mod chaos;
 mod command;
 mod demo;
 mod interrupt;
+mod race;
 mod sim;
 mod test;
 mod tidy;
@@ -44,6 +45,8 @@ enum Chore {
     Chaos(chaos::Options),
     /// Starts a whole fleet on this machine, backs it up for real, and cleans up after itself
     Demo(demo::Options),
+    /// Lets hosts that share a repository work on it all at once, and judges what comes of it
+    Race(race::Options),
     /// Takes the pictures of every screen into docs/images
     Screenshots(web::Screenshots),
     /// Lives through the link's promises in seeded worlds
@@ -70,6 +73,7 @@ impl Chore {
             Self::Bench(options) => bench::run(&options),
             Self::Chaos(options) => chaos::run(&options),
             Self::Demo(options) => demo::run(&options),
+            Self::Race(options) => race::run(&options),
             Self::Screenshots(options) => web::screenshots(&options),
             Self::Sim(options) => sim::run(&options),
             Self::Test(options) => test::run(&options),
