@@ -6,6 +6,7 @@ import { account, audit, roleHelp, roles, settings, setup, signIn, tokens, users
 import { alerts, channels, rules } from './texts/alerts';
 import { keys, palette } from './texts/keys';
 import { operations, schedules } from './texts/plans';
+import { options } from './texts/options';
 import { repository } from './texts/repository';
 import { browse, diff, restore, snapshots } from './texts/snapshots';
 
@@ -342,6 +343,13 @@ export const texts = {
     zoneHelp: 'The zone in which the times are read.',
     next: 'Next five times',
     enabled: 'Switched on',
+    timing: 'Window and spread',
+    windowFrom: 'Only from',
+    windowUntil: 'until',
+    windowHelp: 'A slot outside it waits for it. Leave both empty for any time.',
+    jitter: 'Spread over, minutes',
+    jitterHelp: 'Each host starts at a moment of its own within it, so that a fleet does not come all at once.',
+    catchUp: 'Make up for the newest slot that went by while the machine was off',
     submit: 'Save schedule',
     busy: 'Saving',
     remove: 'Remove schedule',
@@ -351,7 +359,7 @@ export const texts = {
     title: 'Jobs',
     otherOf: 'of',
     columns: { job: 'Job', status: 'Status', started: 'Started', duration: 'Took', added: 'Added', cause: 'Cause' },
-    cause: { manual: 'by hand', schedule: 'by schedule' },
+    cause: { manual: 'by hand', schedule: 'by schedule', maintenance: 'maintenance' },
     filter: 'Filter by status',
     all: 'All',
     emptyTitle: 'No jobs',
@@ -455,5 +463,6 @@ export const texts = {
     busy: 'Adding',
     added: (name: string) => `${name} was added.`,
   },
+  options,
   repository,
 };

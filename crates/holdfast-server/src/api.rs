@@ -28,6 +28,7 @@ mod jobs;
 mod layers;
 mod live;
 mod location;
+mod maintenance;
 mod me;
 mod overview;
 mod parameters;
@@ -134,6 +135,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(groups::router())
         .merge(hosts::router())
         .merge(jobs::router())
+        .merge(maintenance::router())
         .merge(me::router())
         .merge(overview::router())
         .merge(repositories::router())

@@ -35,7 +35,7 @@ use crate::{
     live::Live,
     store::{
         Cancelled, Enrolled, Enrolment, Error, GroupChange, LOG_LIFE, NewCredentials, NewGroup,
-        NewHost, NewSchedule, Order, Store,
+        NewHost, NewSchedule, Order, Ordered, Store,
     },
 };
 pub(crate) use ask::AskError;
@@ -312,12 +312,17 @@ impl Hub {
     pub async fn run_job(&self, actor: &str, host: HostId, order: &Order) -> Result<JobId, Error> {
         self.require(host, ability(order.operation)).await?;
         let ordered = self.store().create_job(actor, host, order).await?;
-        if ordered.config_behind {
+        self.deliver(host, &[ordered]).await;
+        Ok(ordered.job_id)
+    }
+
+    /// Lets a host's agent have jobs that are stored for it.
+    pub(crate) async fn deliver(&self, host: HostId, ordered: &[Ordered]) {
+        if ordered.iter().any(|ordered| ordered.config_behind) {
             // The job waits for the configuration that has its repository.
             self.push_config(host).await;
         }
         self.inner.registry.wake(host);
-        Ok(ordered.job_id)
     }
 
     /// Orders a backup of a source group.

@@ -25,6 +25,7 @@ pub mod dialect;
 mod embed;
 pub mod hub;
 pub mod live;
+mod maintenance;
 pub mod metrics;
 #[cfg(test)]
 mod month;

@@ -26,6 +26,7 @@ use crate::{
     dialect::{Dialects, Dialler},
     hub::Hub,
     live::Live,
+    maintenance::Maintenance,
     metrics,
     store::{Error, OpenError, Store},
     watch::Watch,
@@ -199,6 +200,8 @@ impl Background {
         let now = store.now();
         tasks.spawn(Alarm::new(store.clone(), live.clone(), now).run(stop.clone()));
         tasks.spawn(Courier::new(store.clone(), live.clone(), wire).run(stop.clone()));
+        let maintenance = Maintenance::new(store.clone(), live.clone(), hub.clone());
+        tasks.spawn(maintenance.run(stop.clone()));
         tasks.spawn(Watch::new(store, live.clone(), now).run(stop.clone()));
         tasks.spawn(metrics::run_upkeep(stop.clone()));
         Self { stop, tasks }

@@ -10,6 +10,7 @@ mod calendar;
 mod channel;
 pub(crate) mod days;
 mod options;
+mod repository;
 mod user;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,10 @@ pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
 pub use days::Days;
 pub use options::{GroupOptionsDoc, RetentionDoc};
+pub use repository::{
+    LeaseView, MaintenanceReason, MaintenanceView, RepositoryDetailView, RunnerView, SizeView,
+    WaitingView,
+};
 pub use user::{SignInView, TokenView, UserView};
 
 use crate::{
@@ -345,6 +350,8 @@ pub enum Cause {
     Manual,
     /// A schedule came due.
     Schedule,
+    /// The repository was due to be kept in order.
+    Maintenance,
 }
 
 impl Cause {
@@ -354,6 +361,7 @@ impl Cause {
         match self {
             Self::Manual => "manual",
             Self::Schedule => "schedule",
+            Self::Maintenance => "maintenance",
         }
     }
 }

@@ -10,6 +10,7 @@ mod foreign;
 mod group;
 mod hosts;
 mod jobs;
+mod maintain;
 mod operate;
 mod repo;
 mod restore;

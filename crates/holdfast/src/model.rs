@@ -3,8 +3,11 @@
 //! Every field has a default: an answer of a newer server that lacks or adds something is still
 //! shown. `--json` prints the answer itself and does not pass through here.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A host.
 #[derive(Debug, Default, Deserialize)]
@@ -263,6 +266,59 @@ pub(crate) struct Repository {
     pub(crate) snapshot_count: Option<u64>,
     pub(crate) total_size_bytes: Option<u64>,
     pub(crate) host_count: u64,
+}
+
+/// `GET /repositories/{repository}`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RepositoryDetail {
+    #[serde(flatten)]
+    pub(crate) repository: Repository,
+    pub(crate) raw_size_bytes: Option<u64>,
+    pub(crate) runner: Option<Runner>,
+    pub(crate) has_admin_credentials: bool,
+    pub(crate) maintenance: BTreeMap<String, Maintenance>,
+    pub(crate) lease: Option<Lease>,
+}
+
+/// The host that keeps a repository in order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Runner {
+    pub(crate) host_name: String,
+    pub(crate) named: bool,
+}
+
+/// When one operation keeps a repository in order.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Maintenance {
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    pub(crate) enabled: bool,
+    pub(crate) suggested: bool,
+    pub(crate) in_words: String,
+    pub(crate) window: Option<Value>,
+    pub(crate) parameters: Option<Value>,
+    pub(crate) next_at: Option<Timestamp>,
+    pub(crate) waiting: Option<Waiting>,
+    pub(crate) last_ok_at: Option<Timestamp>,
+}
+
+/// Maintenance that is due and waits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Waiting {
+    pub(crate) message: Option<String>,
+}
+
+/// Who has a repository for itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Lease {
+    pub(crate) holder_job: String,
+    pub(crate) operation: String,
+    pub(crate) host_name: String,
 }
 
 /// `GET /repositories`.

@@ -373,6 +373,26 @@ fn every_kind_of_maintenance_is_one_command() {
 }
 
 #[test]
+fn a_repository_is_kept_in_order_at_a_cadence() {
+    let server = Server::with_group();
+    let shown = server.run("repo show main").expect(0).stdout;
+    assert!(shown.contains("web-1 (has used it longest)"), "{shown}");
+    assert!(shown.contains("check        not set; suggested: At "), "{shown}");
+    let told = server.run("repo maintain main prune --zone UTC --window 22:00-06:00");
+    let told = told.expect(0).stdout;
+    assert!(told.starts_with("prune: At 06:"), "{told}");
+    assert!(told.ends_with("(UTC), from 22:00 until 06:00\n"), "{told}");
+    server.run("repo maintain main prune --off").expect(0);
+    let json = server.run("repo show main --json").expect_json();
+    let prune = &json["maintenance"]["prune"];
+    assert_eq!((&prune["enabled"], &prune["window"]["from"]), (&false.into(), &"22:00".into()));
+    server.run("repo maintain main prune --cron often").expect_error("`often`", "minute, hour");
+    let wrong = server.run("repo maintain main forget --read-data 5%");
+    wrong.expect_error("source groups' rules", "");
+    server.run("repo maintain main backup").expect(2);
+}
+
+#[test]
 fn credentials_are_changed_from_files_and_never_shown() {
     let server = Server::with_group();
     let set = "repo credentials main --slot admin --password-file -";

@@ -113,6 +113,7 @@ export interface NewGroup {
   repository: string;
   includes: string[];
   excludes: string[];
+  options?: Group['options'];
 }
 
 export interface NewSchedule {
@@ -121,6 +122,15 @@ export interface NewSchedule {
   enabled: boolean;
   /** What this page has no field for is sent back as it was. */
   [more: string]: unknown;
+}
+
+/** When an operation keeps a repository in order. */
+export interface NewMaintenance {
+  cron: string;
+  time_zone: string;
+  enabled: boolean;
+  window?: { from: string; until: string };
+  parameters?: Record<string, unknown>;
 }
 
 /** A person's, or a token. */
@@ -188,9 +198,9 @@ export const api = {
   repositories: () => request<{ repositories: Repository[] }>('GET', at.repositories()),
   addRepository: (repository: NewRepository) =>
     request<{ repository_id: string }>('POST', at.repositories(), repository),
-  repository: (id: string): Promise<RepositoryDetail> => request<RepositoryDetail>('GET', at.repository(id)).catch((error) => fromList(id, error)),
-  setMaintenance: (id: string, operation: MaintenanceKind, schedule: NewSchedule) =>
-    request<unknown>('PUT', at.maintenance(id, operation), schedule),
+  repository: (id: string) => request<RepositoryDetail>('GET', at.repository(id)),
+  setMaintenance: (id: string, operation: MaintenanceKind, plan: NewMaintenance) =>
+    request<RepositoryDetail>('PUT', at.maintenance(id, operation), plan),
   setCredentials: (id: string, slot: 'repo' | 'admin', secrets: NewCredentials) =>
     request<void>('PUT', at.credentials(id, slot), secrets),
   clearCredentials: (id: string, slot: 'repo' | 'admin') => request<void>('DELETE', at.credentials(id, slot)),
@@ -249,15 +259,6 @@ export const api = {
     request<{ entries: AuditEntry[]; next?: string | number | null }>('GET', at.audit({ ...query, limit: 100 })),
   verifyAudit: () => request<{ ok: boolean; entries: number; first_bad?: number | null }>('GET', at.verifyAudit()),
 };
-
-/** A server that tells only the list tells less, but not nothing. */
-async function fromList(id: string, error: unknown): Promise<RepositoryDetail> {
-  if (toApiError(error).status !== 404 && toApiError(error).status !== 405) throw error;
-  const { repositories } = await request<{ repositories: Repository[] }>('GET', at.repositories());
-  const found = repositories.find((it) => it.id === id || it.name === id);
-  if (!found) throw error;
-  return found;
-}
 
 function viewerZone(): string {
   return Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';

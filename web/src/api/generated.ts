@@ -759,6 +759,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/repositories/{repository}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One repository with its maintenance, its sizes over time and who works on it. */
+        get: operations["show_repository"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/repositories/{repository}/credentials/{slot}": {
         parameters: {
             query?: never;
@@ -779,6 +796,28 @@ export interface paths {
          *     no repository goes without a location and a password.
          */
         delete: operations["clear_credentials"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/repositories/{repository}/maintenance/{operation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Sets when `forget`, `prune` or `check` keeps the repository in order.
+         * @description The server orders it from one host: the one that was named for it, or that alone may delete;
+         *     else one that is connected and uses the repository. What was due while no such host was
+         *     connected, or while the server was away, is made up for once.
+         */
+        put: operations["set_maintenance"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1402,7 +1441,7 @@ export interface components {
          * @description What caused a job.
          * @enum {string}
          */
-        Cause: "manual" | "schedule";
+        Cause: "manual" | "schedule" | "maintenance";
         /** @description One changed path. */
         Change: {
             /** @description What happened to it. */
@@ -2122,6 +2161,23 @@ export interface components {
             /** @description How it ended. */
             status: components["schemas"]["JobStatus"];
         };
+        /** @description Who has a repository for itself. */
+        Lease: {
+            /**
+             * Format: uuid
+             * @description The job.
+             */
+            holder_job: string;
+            /** @description The host it runs on. */
+            host_name: string;
+            /** @description What it does. */
+            operation: components["schemas"]["JobOperation"];
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+        };
         /** @description Lines that were dropped on the way or to stay within the limit. */
         LogGap: {
             /**
@@ -2201,6 +2257,43 @@ export interface components {
          * @enum {string}
          */
         MailEncryption: "implicit" | "none" | "starttls";
+        /** @description When one operation keeps a repository in order. */
+        Maintenance: {
+            /** @description Five-field cron. */
+            cron: string;
+            /** @description Whether it fires. */
+            enabled: boolean;
+            /** @description The cron expression as a sentence. */
+            in_words: string;
+            /**
+             * Format: uuid
+             * @description The job that was ordered last.
+             */
+            last_job?: string | null;
+            /**
+             * Format: date-time
+             * @description When one last succeeded.
+             */
+            last_ok_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it fires next; absent when it does not.
+             */
+            next_at?: string | null;
+            /** @description How to do it, as for a job of the operation. */
+            parameters?: Record<string, never> | null;
+            /** @description Nobody has set it: this is what the server would do. */
+            suggested: boolean;
+            /** @description IANA name of the zone the cron expression and the window are read in. */
+            time_zone: string;
+            waiting?: components["schemas"]["WaitingMaintenance"] | null;
+            window?: components["schemas"]["Window"] | null;
+        };
+        /**
+         * @description Why maintenance that was due was not ordered at once.
+         * @enum {string}
+         */
+        MaintenanceReason: "no_host_online" | "outside_window" | "busy" | "still_waiting" | "no_rules";
         /** @description Peace to be had for a while. It covers the alerts that fit everything it names. */
         MakeSilence: {
             /** @description Only this alert. */
@@ -2456,6 +2549,24 @@ export interface components {
              */
             repository_id: string;
         };
+        /** @description A repository with its maintenance, its sizes over time and who works on it. */
+        RepositoryDetail: components["schemas"]["Repository"] & {
+            /** @description Whether there are credentials of their own for what deletes. */
+            has_admin_credentials: boolean;
+            lease?: components["schemas"]["Lease"] | null;
+            /** @description When it is kept in order: `forget`, `prune` and `check`. */
+            maintenance: {
+                [key: string]: components["schemas"]["Maintenance"];
+            };
+            /**
+             * Format: int64
+             * @description Bytes stored; absent until somebody has measured them.
+             */
+            raw_size_bytes?: number | null;
+            runner?: components["schemas"]["Runner"] | null;
+            /** @description How much it held, oldest first: by the hour for a week, by the day for two years. */
+            sizes: components["schemas"]["SizePoint"][];
+        };
         /**
          * @description Which snapshots are kept. At least one rule other than `keep_tags` is needed, so that one
          *     snapshot always stays.
@@ -2516,6 +2627,18 @@ export interface components {
             /** @description By name. */
             rules: components["schemas"]["AlertRuleSetting"][];
         };
+        /** @description The host that keeps a repository in order. */
+        Runner: {
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            host_id: string;
+            /** @description Its name. */
+            host_name: string;
+            /** @description Whether somebody named it, or it is the one that has used the repository longest. */
+            named: boolean;
+        };
         /** @description When a source group is backed up. */
         Schedule: {
             /** @description Whether the latest of the slots that went by while the machine was off is made up for. */
@@ -2560,6 +2683,21 @@ export interface components {
             password?: string | null;
             /** @description restic's repository location. */
             url?: string | null;
+        };
+        /** @description When an operation keeps a repository in order. */
+        SetMaintenance: {
+            /** @description Five fields: minute, hour, day of month, month, day of week. */
+            cron: string;
+            /** @description Whether it fires. What is switched off is kept. */
+            enabled: boolean;
+            /**
+             * @description How to do it, as for a job of the operation. `forget` has none: it goes by the rules of the
+             *     source groups.
+             */
+            parameters?: Record<string, never> | null;
+            /** @description IANA name of the zone the expression and the window are read in. */
+            time_zone: string;
+            window?: components["schemas"]["Window"] | null;
         };
         /** @description How old the newest snapshot of a source group may be. */
         SetObjective: {
@@ -2697,6 +2835,29 @@ export interface components {
         Silences: {
             /** @description The one that ends first first. */
             silences: components["schemas"]["Silence"][];
+        };
+        /** @description How much a repository held at one time. */
+        SizePoint: {
+            /**
+             * Format: date-time
+             * @description When this was known.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description Bytes stored; absent while nobody has measured them.
+             */
+            raw?: number | null;
+            /**
+             * Format: int64
+             * @description Snapshots in it.
+             */
+            snapshot_count?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes that all snapshots would restore to.
+             */
+            total_size_bytes: number;
         };
         /** @description An incoming webhook of Slack, or of what speaks like it (Mattermost, Rocket.Chat). */
         Slack: {
@@ -2860,6 +3021,17 @@ export interface components {
              * @description Since when, where that is known.
              */
             since?: string | null;
+        };
+        /** @description Maintenance that is due and waits. */
+        WaitingMaintenance: {
+            /**
+             * Format: date-time
+             * @description When it was due.
+             */
+            due_at: string;
+            /** @description That, in one sentence. */
+            message?: string | null;
+            reason?: components["schemas"]["MaintenanceReason"] | null;
         };
         /** @description A webhook. */
         Webhook: {
@@ -5108,6 +5280,37 @@ export interface operations {
             };
         };
     };
+    show_repository: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                repository: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepositoryDetail"];
+                };
+            };
+            /** @description `repository_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     set_credentials: {
         parameters: {
             query?: never;
@@ -5173,6 +5376,52 @@ export interface operations {
                 content?: never;
             };
             /** @description `unknown_slot` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `repository_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_maintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                repository: string;
+                /** @description `forget`, `prune` or `check` */
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetMaintenance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepositoryDetail"];
+                };
+            };
+            /** @description `unknown_maintenance`, `invalid_schedule` or `invalid_parameters` */
             400: {
                 headers: {
                     [name: string]: unknown;

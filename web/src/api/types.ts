@@ -18,7 +18,7 @@ export type LogGap = Schemas['LogGap'];
 export type LogPage = Schemas['LogPage'];
 export type Me = Schemas['Me'];
 export type Enrolment = Schemas['EnrolmentToken'];
-export type Group = Schemas['Group'] & { options?: { source?: unknown } };
+export type Group = Schemas['Group'];
 export type Host = Schemas['Host'];
 export type Verdict = Schemas['Verdict'];
 export type Standing = Schemas['Standing'];
@@ -133,30 +133,12 @@ export type Job = Omit<Schemas['Job'], 'stats' | 'operation'> & {
   cancellable?: boolean;
 };
 
-export interface SizePoint {
-  at: string;
-  total_size_bytes: number;
-  raw?: number | null;
-}
-
-export interface Maintenance {
-  cron: string;
-  time_zone: string;
-  enabled: boolean;
-  last_job?: string | null;
-  last_ok_at?: string | null;
-  next_at?: string | null;
-}
-
+export type SizePoint = Schemas['SizePoint'];
+export type Maintenance = Schemas['Maintenance'];
 export type MaintenanceKind = 'forget' | 'prune' | 'check';
 
 /** A repository with all that is known about it. */
-export type RepositoryDetail = Repository & {
-  maintenance?: Partial<Record<MaintenanceKind, Maintenance | null>>;
-  sizes?: SizePoint[];
-  lease?: { holder_job: string; operation: string; since: string } | null;
-  has_admin_credentials?: boolean;
-};
+export type RepositoryDetail = Schemas['RepositoryDetail'];
 
 export type SignInEntry = Schemas['SignedIn'];
 export type Role = Schemas['Role'];

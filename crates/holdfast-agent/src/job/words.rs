@@ -67,6 +67,10 @@ fn forgetting(forget: &Forget) -> String {
         Selection::Policy { tag, .. } => {
             format!("forgetting of what the policy does not keep of source group {tag}")
         }
+        Selection::Groups(groups) => {
+            let count = counted(groups.len(), "source group", "source groups");
+            format!("forgetting of what the policies of {count} do not keep")
+        }
         Selection::Snapshots(ids) => {
             format!("forgetting of {}", counted(ids.len(), "snapshot", "snapshots"))
         }

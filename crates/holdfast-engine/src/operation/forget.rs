@@ -1,12 +1,12 @@
-//! `restic forget`: removes snapshots of one host, by a policy or one by one.
-//!
+//! `restic forget`: removes snapshots of one host, by a policy or one by one, or those of many
+//! source groups, each by its own policy.
 //! On a repository that several hosts share, restic's own way of grouping (by host and paths) lets
 //! a policy miss or mix what belongs together. Here the host is always named, and groups are formed
 //! by host and tags, which the fleet chooses and a change of paths does not touch.
 
 use holdfast_protocol::message::{
     job::JobError,
-    parameters::{Forget, Retention, Selection},
+    parameters::{Forget, GroupRetention, Retention, Selection},
     result::{Forgotten, Group, Judged},
     snapshot::Snapshot,
 };
@@ -42,6 +42,7 @@ pub(crate) async fn run(
     let job = Job { campaign: Campaign::open(restic, access, control, reporter)?, host, forget };
     match &forget.which {
         Selection::Policy { tag, keep } => job.by_policy(tag, keep).await,
+        Selection::Groups(groups) => job.by_groups(groups).await,
         Selection::Snapshots(ids) => job.by_id(ids).await,
     }
 }
@@ -54,15 +55,34 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn by_policy(mut self, tag: &str, keep: &Retention) -> Result<Outcome, Outcome> {
-        let mut arguments = self.head();
-        arguments.extend(policy_arguments(self.host, tag, keep)?);
+        let arguments = policy_arguments(self.host, tag, keep)?;
+        let (exit_code, groups) = self.apply(arguments).await?;
+        Ok(self.done(exit_code, groups))
+    }
+
+    /// Applies the policies one after the other. All of them are looked at before the first one
+    /// removes anything.
+    async fn by_groups(mut self, rules: &[GroupRetention]) -> Result<Outcome, Outcome> {
+        let calls = rules.iter().map(group_arguments).collect::<Result<Vec<_>, _>>()?;
+        let (mut exit_code, mut groups) = (None, Vec::new());
+        for (rule, arguments) in rules.iter().zip(calls) {
+            self.campaign.remark(format!("source group {} of {}", rule.tag, rule.host));
+            let (code, judged) = self.apply(arguments).await?;
+            exit_code = code;
+            groups.extend(judged);
+        }
+        Ok(self.done(exit_code, groups))
+    }
+
+    async fn apply(&mut self, policy: Vec<String>) -> Result<(Option<i32>, Vec<Group>), Outcome> {
+        let arguments = [self.head(), policy].concat();
         let report = self.campaign.complete(&mut Call::new(arguments).capturing()).await?;
         let exit_code = report.ended.exit.code();
         let groups = parse(report.transcript.captured()).map_err(|error| {
             let message = format!("What restic removed could not be read: {error}.");
             Outcome::failed(exit_code, job_error(Code::ResticFailed, message))
         })?;
-        Ok(self.done(exit_code, groups))
+        Ok((exit_code, groups))
     }
 
     async fn by_id(mut self, ids: &[String]) -> Result<Outcome, Outcome> {
@@ -90,6 +110,14 @@ impl Job<'_> {
         let dry_run = self.forget.dry_run.then_some("--dry-run");
         ["forget", "--json"].into_iter().chain(dry_run).map(str::to_owned).collect()
     }
+}
+
+/// Nothing may be left open here: an empty name would stand for all hosts or all tags.
+fn group_arguments(rule: &GroupRetention) -> Result<Vec<String>, JobError> {
+    if rule.host.is_empty() || rule.host.contains('\0') || rule.tag.is_empty() {
+        return refuse("A policy names no host or no source group.");
+    }
+    policy_arguments(&rule.host, &rule.tag, &rule.keep)
 }
 
 fn policy_arguments(host: &str, tag: &str, keep: &Retention) -> Result<Vec<String>, JobError> {
@@ -216,6 +244,21 @@ mod tests {
         for keep in [Retention::default(), tags] {
             let error = policy_arguments("h", "", &keep).unwrap_err();
             assert_eq!(error.code, "invalid_configuration");
+        }
+    }
+
+    #[test]
+    fn a_policy_of_many_groups_names_host_and_tag_of_each() {
+        let keep = Retention { keep_last: NonZeroU32::new(1), ..Retention::default() };
+        let rule = |host: &str, tag: &str| GroupRetention {
+            host: host.to_owned(),
+            tag: tag.to_owned(),
+            keep: keep.clone(),
+        };
+        let arguments = group_arguments(&rule("web-1", "etc")).unwrap();
+        assert_eq!(arguments[1..3], ["--host=web-1", "--tag=etc"]);
+        for open in [rule("", "etc"), rule("web-1", ""), rule("web\0", "etc")] {
+            assert_eq!(group_arguments(&open).unwrap_err().code, "invalid_configuration");
         }
     }
 

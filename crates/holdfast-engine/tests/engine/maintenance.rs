@@ -10,8 +10,8 @@ use holdfast_protocol::message::{
     config::Secret,
     job::Status,
     parameters::{
-        Bandwidth, Check, Forget, MaxUnused, Prune, ReadData, Retention, Selection, Stats,
-        StatsMode, Tag, TagEdit, Unlock,
+        Bandwidth, Check, Forget, GroupRetention, MaxUnused, Prune, ReadData, Retention, Selection,
+        Stats, StatsMode, Tag, TagEdit, Unlock,
     },
     result::{Checked, Forgotten, Initialised, Pruned, Retagged, Sizes, Unlocked},
     snapshot::Snapshot,
@@ -143,6 +143,38 @@ async fn a_policy_removes_snapshots_of_its_host_and_group_only() {
         let nothing: Forgotten =
             result_of(&forget(&restic, &place, keep_last(1, "no-such-group", false)).await);
         assert_eq!((nothing.kept_count, nothing.removed_count), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn one_host_keeps_the_groups_of_many_each_by_its_own_policy() {
+    for restic in restics().await {
+        let place = Place::new();
+        let mut made = Vec::new();
+        for (host, tag) in [
+            ("host-1", "documents"),
+            ("host-1", "documents"),
+            ("host-2", "documents"),
+            ("host-2", "documents"),
+            ("host-2", "documents"),
+            ("host-2", "pictures"),
+            ("host-2", "pictures"),
+        ] {
+            made.push(snapshot(&restic, &place, host, tag).await);
+        }
+        let rule = |host: &str, count| GroupRetention {
+            host: host.to_owned(),
+            tag: "documents".to_owned(),
+            keep: Retention { keep_last: NonZeroU32::new(count), ..Retention::default() },
+        };
+        let which = Selection::Groups(vec![rule("host-1", 1), rule("host-2", 2)]);
+        let outcome = forget(&restic, &place, Forget { which, dry_run: false }).await;
+        let done: Forgotten = result_of(&outcome);
+        assert_eq!((done.kept_count, done.removed_count), (3, 2));
+        let hosts: Vec<_> = done.groups.iter().map(|group| group.host.as_str()).collect();
+        assert_eq!(hosts, ["host-1", "host-2"]);
+        made.remove(2);
+        assert_eq!(ids(&restic, &place).await, made[1..], "restic {}", restic.version());
     }
 }
 

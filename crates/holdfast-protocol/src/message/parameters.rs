@@ -266,7 +266,8 @@ pub enum TagEdit {
     Set(Vec<String>),
 }
 
-/// Remove snapshots of the host that runs the job, and of no other. The data stays until a prune.
+/// Remove snapshots: of the host that runs the job and of no other, unless others are named. The
+/// data stays until a prune.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
@@ -290,8 +291,23 @@ pub enum Selection {
         /// What to keep.
         keep: Retention,
     },
+    /// Those that the policies of these source groups do not keep, whichever hosts they are of: so
+    /// the one host that may delete does it for all that share its repository.
+    Groups(Vec<GroupRetention>),
     /// Those with these ids; at least one.
     Snapshots(Vec<String>),
+}
+
+/// Which snapshots of one source group of one host to keep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupRetention {
+    /// The host, as its snapshots name it.
+    pub host: String,
+    /// The source group's name, which is the tag of its snapshots.
+    pub tag: String,
+    /// What to keep.
+    pub keep: Retention,
 }
 
 /// Delete the data that no snapshot needs any more.

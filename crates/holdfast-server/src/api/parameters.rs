@@ -3,9 +3,10 @@
 //! The agent and the engine check everything again, since they cannot know who speaks to them; here
 //! it is done so that whoever asks learns at once what is wrong.
 
+pub(super) use holdfast_protocol::message::parameters::Parameters;
 use holdfast_protocol::message::{
     job::Operation,
-    parameters::{Forget, Parameters, Selection, TagEdit, Target},
+    parameters::{Forget, Selection, TagEdit, Target},
 };
 use serde_json::{Map, Value};
 
@@ -58,7 +59,10 @@ pub(super) fn snapshots_named(parameters: &mut Parameters) -> Vec<&mut String> {
             ids.iter_mut().collect()
         }
         Parameters::Stats(stats) => stats.snapshot_id.iter_mut().collect(),
-        Parameters::Forget(Forget { which: Selection::Policy { .. }, .. })
+        Parameters::Forget(Forget {
+            which: Selection::Policy { .. } | Selection::Groups(_),
+            ..
+        })
         | Parameters::Backup(_)
         | Parameters::Init
         | Parameters::Snapshots
@@ -112,6 +116,8 @@ fn check(parameters: &Parameters) -> Result<(), Problem> {
         }
         Parameters::Forget(forget) => match &forget.which {
             Selection::Snapshots(ids) => snapshots(ids),
+            // Whoever may order jobs of one host must not reach the snapshots of others by it.
+            Selection::Groups(_) => Err(invalid("only the repository's maintenance names groups")),
             Selection::Policy { keep, .. } if !keep.always_keeps_one() => {
                 Err(invalid("the policy keeps nothing"))
             }
@@ -164,7 +170,7 @@ fn few(list: &[String]) -> Result<(), Problem> {
     Err(invalid(&format!("a list has more than {LIST_MAX} entries")))
 }
 
-fn invalid(what: &str) -> Problem {
+pub(super) fn invalid(what: &str) -> Problem {
     Problem::invalid(
         "invalid_parameters",
         format!("The parameters cannot be used: {what}."),

@@ -22,7 +22,7 @@ use crate::{
     auth::{Access, Principal, Role},
     openapi,
     store::{NewCredentials, NewLocation, NewRepository},
-    view::RepositoryView,
+    view::{RepositoryDetailView, RepositoryView},
 };
 
 /// All repositories.
@@ -94,6 +94,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     let admin = Access::Role(Role::Admin);
     OpenApiRouter::new()
         .routes(openapi::routes(Access::Role(Role::Viewer), routes!(list)))
+        .routes(openapi::routes(Access::Role(Role::Viewer), routes!(show)))
         .routes(openapi::routes(admin, routes!(add)))
         .routes(openapi::routes(admin, routes!(set_credentials, clear_credentials)))
         .routes(openapi::routes(admin, routes!(set_runner)))
@@ -105,6 +106,20 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Repositories)))]
 async fn list(State(state): State<AppState>) -> Result<Json<Repositories>, Problem> {
     Ok(Json(Repositories { repositories: state.store.repositories().await? }))
+}
+
+/// One repository with its maintenance, its sizes over time and who works on it.
+#[utoipa::path(get, path = "/repositories/{repository}", tag = "repositories",
+    operation_id = "show_repository",
+    params(("repository" = String, Path, description = "Name or id")),
+    responses((status = 200, body = RepositoryDetailView),
+        (status = 404, body = ProblemBody, description = "`repository_not_found`")))]
+async fn show(
+    State(state): State<AppState>,
+    Segments(repository): Segments<String>,
+) -> Result<Json<RepositoryDetailView>, Problem> {
+    let repository = state.store.find_repository(&repository).await?;
+    Ok(Json(state.store.repository(repository).await?))
 }
 
 /// Adds a repository. restic creates it at the first backup when it does not exist.

@@ -1,7 +1,7 @@
 //! When source groups are backed up on their own.
 
 use axum::{Json, extract::State, http::StatusCode};
-use holdfast_protocol::message::schedule::Timing;
+use holdfast_protocol::message::schedule::{Timing, Window};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -107,14 +107,21 @@ fn timing(schedule: &SetSchedule) -> Result<Timing, Problem> {
     if schedule.jitter_seconds > JITTER_SECONDS_MAX {
         return Err(invalid("The jitter is longer than a day.", "Give at most 86400 seconds."));
     }
-    let window = match &schedule.window {
-        None => None,
-        Some(window) => Some(window.minutes().ok_or_else(|| {
-            invalid("The window is no part of a day.", "Give two times, such as 22:00 and 06:00.")
-        })?),
-    };
+    let window = window(schedule.window.as_ref())?;
     let (jitter_seconds, catch_up) = (schedule.jitter_seconds, schedule.catch_up);
     Ok(Timing { jitter_seconds, window, catch_up })
+}
+
+/// A window that somebody asks for, in minutes of the day.
+pub(super) fn window(asked: Option<&WindowView>) -> Result<Option<Window>, Problem> {
+    let Some(asked) = asked else { return Ok(None) };
+    asked.minutes().map(Some).ok_or_else(|| {
+        Problem::invalid(
+            "invalid_schedule",
+            "The window is no part of a day.",
+            "Give two times, such as 22:00 and 06:00.",
+        )
+    })
 }
 
 pub(super) fn refused(error: &CalendarError) -> Problem {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use holdfast_link::Record;
 use holdfast_protocol::{
-    HostId, JobId, Message,
+    HostId, JobId, Message, Payload,
     message::{
         command::{self, Verb},
         job::{self, JobError, Operation, Status},
@@ -19,6 +19,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     job::withdraw,
+    repository::size::{self, Measured},
     row::{Columns, int},
     schedule as schedules, snapshot as snapshots, upkeep,
 };
@@ -316,6 +317,7 @@ async fn job_finished(
         let hosts = upkeep::note_end(connection, job.operation, body, effects.now).await?;
         effects.hosts.extend(hosts);
     }
+    learn_sizes(connection, body, effects.now).await?;
     withdraw(connection, host, body.job_id).await?;
     effects.touch(host, body.job_id);
     effects.runs.push(metrics::Run {
@@ -476,20 +478,22 @@ async fn repo_stats(
         upkeep::note_room(connection, host, body.repository_id, room, effects.now).await?;
         effects.hosts.insert(host);
     }
-    sqlx::query(
-        "UPDATE repositories SET
-             total_size_bytes = COALESCE($3, total_size_bytes),
-             raw_size_bytes = COALESCE($4, raw_size_bytes),
-             snapshot_count = COALESCE($5, snapshot_count)
-         WHERE id = $1 AND id IN (SELECT repository_id FROM source_groups WHERE host_id = $2)",
+    let uses: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM source_groups WHERE host_id = $1 AND repository_id = $2 LIMIT 1",
     )
-    .bind(body.repository_id.to_string())
     .bind(host.to_string())
-    .bind(body.total_size_bytes.map(int))
-    .bind(body.raw_size_bytes.map(int))
-    .bind(body.snapshot_count.map(int))
-    .execute(connection)
+    .bind(body.repository_id.to_string())
+    .fetch_optional(&mut *connection)
     .await?;
+    if uses.is_none() {
+        return Ok(());
+    }
+    let measured = Measured {
+        total_size_bytes: body.total_size_bytes,
+        raw_size_bytes: body.raw_size_bytes,
+        snapshot_count: body.snapshot_count,
+    };
+    size::measure(connection, body.repository_id, measured, effects.now).await?;
     Ok(())
 }
 
@@ -501,6 +505,24 @@ async fn outbox_reset(connection: &mut SqliteConnection, host: HostId, now: Time
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// What a job that ended well tells of its repository.
+async fn learn_sizes(
+    connection: &mut SqliteConnection,
+    body: &job::Finished,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let good = matches!(body.status, Status::Succeeded | Status::Partial);
+    let Some(stats) = body.stats.as_ref().filter(|_| good) else { return Ok(()) };
+    let row = sqlx::query("SELECT operation, repository_id, parameters FROM jobs WHERE id = $1")
+        .bind(body.job_id.to_string())
+        .fetch_one(&mut *connection)
+        .await?;
+    let Some(repository) = row.parsed_opt("repository_id")? else { return Ok(()) };
+    let parameters = row.text_opt("parameters")?.and_then(|it| Payload::from_text(it).ok());
+    let operation = row.operation("operation")?;
+    size::job_told(connection, repository, operation, parameters.as_ref(), stats, now).await
 }
 
 fn bounded(text: &str, characters: usize) -> String {

@@ -19,6 +19,8 @@ use crate::{auth::Scope, view::Cause};
 
 pub(super) use choose::withdraw;
 pub(super) use ending::{HOST_REMOVED, end_open, interrupt_unqueued};
+pub(super) use lease::lease_of;
+pub(super) use order::{Asked, place};
 pub use order::{Cancelled, Order, Ordered};
 pub(crate) use runs::GroupRuns;
 
@@ -253,6 +255,7 @@ fn read_all(rows: &[SqliteRow]) -> Result<Vec<JobRow>, sqlx::Error> {
 fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
     let cause = match row.text("cause")?.as_str() {
         "schedule" => Cause::Schedule,
+        "maintenance" => Cause::Maintenance,
         _ => Cause::Manual,
     };
     let error = row.text_opt("error_code")?.map(|code| {

@@ -25,6 +25,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (13, "audit", include_str!("../../migrations/0013_audit.sql")),
     (14, "lease", include_str!("../../migrations/0014_lease.sql")),
     (15, "upkeep", include_str!("../../migrations/0015_upkeep.sql")),
+    (16, "maintenance", include_str!("../../migrations/0016_maintenance.sql")),
 ];
 
 /// Brings the database up to date.

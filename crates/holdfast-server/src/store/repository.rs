@@ -1,6 +1,8 @@
 //! Repositories and their sealed credentials.
 
 mod credentials;
+mod detail;
+pub(super) mod size;
 
 use std::collections::BTreeMap;
 
@@ -202,6 +204,20 @@ pub(super) async fn runner(
     .fetch_optional(connection)
     .await?;
     row.map_or(Ok(None), |row| row.parsed_opt("runner"))
+}
+
+/// The name of a repository.
+pub(super) async fn name(
+    connection: &mut SqliteConnection,
+    repository: RepositoryId,
+    phase: &'static str,
+) -> Result<String, Error> {
+    sqlx::query_scalar("SELECT name FROM repositories WHERE id = $1")
+        .bind(repository.to_string())
+        .fetch_optional(connection)
+        .await
+        .map_err(Error::database(phase))?
+        .ok_or_else(|| not_found(&repository.to_string()))
 }
 
 fn not_found(text: &str) -> Error {

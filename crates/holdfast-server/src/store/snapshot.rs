@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Error, Store, host,
+    repository::size,
     row::{Columns, int, json},
 };
 use crate::{verdict::Seen, view::SnapshotView};
@@ -171,7 +172,8 @@ async fn put_in_force(
     .bind(&report.report_id)
     .execute(&mut *connection)
     .await?;
-    note_newest(connection, host, report.repository_id, now).await
+    note_newest(&mut *connection, host, report.repository_id, now).await?;
+    size::recount(connection, host, report.repository_id, now).await
 }
 
 /// Writes down the newest snapshot of each of the host's groups, so that a verdict need not read

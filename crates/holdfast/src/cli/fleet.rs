@@ -81,8 +81,12 @@ pub(crate) enum Repo {
     Credentials(operate::Credentials),
     /// Create a repository, or find that it is there.
     Init(operate::Runner),
+    /// Set when a repository is kept in order.
+    Maintain(operate::Maintain),
     /// Delete the data that no snapshot needs any more.
     Prune(operate::Prune),
+    /// Show everything known about a repository.
+    Show(operate::RepositoryName),
     /// Measure what is stored.
     Stats(operate::Stats),
     /// Remove abandoned locks.

@@ -37,6 +37,63 @@ pub(crate) struct Check {
     pub(crate) read_data: Option<String>,
 }
 
+/// `holdfast repo maintain`.
+#[derive(Debug, Args)]
+pub(crate) struct Maintain {
+    /// The repository's name.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) name: String,
+    /// What to do at a cadence.
+    #[arg(value_enum)]
+    pub(crate) operation: Upkeep,
+    /// Five fields: minute, hour, day of month, month, day of week. Without it, what is set, or
+    /// else what the server suggests.
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) cron: Option<String>,
+    /// The time zone the expression is read in, such as `Europe/Berlin`.
+    #[arg(long, value_name = "IANA")]
+    pub(crate) zone: Option<String>,
+    /// Start it only at this time of the day, such as `22:00-06:00`; `any` lifts that.
+    #[arg(long, value_name = "FROM-UNTIL")]
+    pub(crate) window: Option<String>,
+    /// How much of the data itself a check reads: `all`, a share such as `5%`, or a part `3/10`.
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) read_data: Option<String>,
+    /// Keep it and do not run it.
+    #[arg(long)]
+    pub(crate) off: bool,
+}
+
+/// What keeps a repository in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Upkeep {
+    /// Look whether it is whole.
+    Check,
+    /// Remove the snapshots that the rules of their source groups do not keep.
+    Forget,
+    /// Delete the data that no snapshot needs any more.
+    Prune,
+}
+
+impl Upkeep {
+    /// The word of the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Forget => "forget",
+            Self::Prune => "prune",
+        }
+    }
+}
+
+/// A repository by name or id.
+#[derive(Debug, Args)]
+pub(crate) struct RepositoryName {
+    /// The repository's name.
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) name: String,
+}
+
 /// `holdfast repo prune`.
 #[derive(Debug, Args)]
 pub(crate) struct Prune {

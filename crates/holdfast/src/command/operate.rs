@@ -163,7 +163,7 @@ async fn host_for(operator: &Operator, repository: &str) -> Result<String, Failu
 }
 
 /// `all`, `5%` or `3/10`.
-fn amount_to_read(text: &str) -> Result<Value, Failure> {
+pub(super) fn amount_to_read(text: &str) -> Result<Value, Failure> {
     let wrong = || {
         let advice = "Use `all`, a share such as `5%`, or a part such as `3/10`.";
         Failure::new(format!("`{text}` is no amount of data to read."), advice)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use holdfast_protocol::message::config::Secret;
 use serde_json::{Map, json};
 
-use super::{Operator, operate};
+use super::{Operator, maintain, operate};
 use crate::{
     cli::{self, RepoAdd, operate::Credentials},
     failure::Failure,
@@ -21,6 +21,8 @@ pub(super) async fn run(operator: &Operator, command: &cli::Repo) -> Result<Exit
         cli::Repo::Check(args) => return operate::check(operator, args).await,
         cli::Repo::Credentials(args) => credentials(operator, args).await?,
         cli::Repo::Init(runner) => return operate::init(operator, runner).await,
+        cli::Repo::Maintain(args) => maintain::set(operator, args).await?,
+        cli::Repo::Show(repository) => maintain::show(operator, &repository.name).await?,
         cli::Repo::Prune(args) => return operate::prune(operator, args).await,
         cli::Repo::Stats(args) => return operate::stats(operator, args).await,
         cli::Repo::Unlock(args) => return operate::unlock(operator, args).await,

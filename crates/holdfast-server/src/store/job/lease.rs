@@ -16,7 +16,10 @@ use holdfast_protocol::{
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
-use crate::store::{Error, Store, outbox, row::Columns};
+use crate::{
+    store::{Error, Store, outbox, row::Columns},
+    view::LeaseView,
+};
 
 /// A host that was silent for this long no longer keeps others waiting: by then others may remove
 /// the lock of its restic too.
@@ -99,6 +102,32 @@ pub(super) async fn held_jobs(
         .fetch_all(connection)
         .await?;
     rows.iter().map(|row| row.parsed("job_id")).collect()
+}
+
+/// Who has a repository for itself: the exclusive operation whose command was sent first.
+pub(in crate::store) async fn lease_of(
+    connection: &mut SqliteConnection,
+    repository: RepositoryId,
+) -> Result<Option<LeaseView>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT j.id, j.operation, h.name AS host_name, COALESCE(j.started_at, j.created_at) AS since
+         FROM jobs j JOIN hosts h ON h.id = j.host_id
+         WHERE j.repository_id = $1 AND j.status IN ('queued', 'running', 'paused')
+             AND j.id NOT IN (SELECT job_id FROM held_commands)
+         ORDER BY CASE WHEN j.status = 'queued' THEN 1 ELSE 0 END, j.created_at, j.id",
+    )
+    .bind(repository.to_string())
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        let operation = row.operation("operation")?;
+        if operation.is_exclusive() {
+            let (holder_job, host_name) = (row.parsed("id")?, row.text("host_name")?);
+            let since = row.time("since")?;
+            return Ok(Some(LeaseView { holder_job, operation, host_name, since }));
+        }
+    }
+    Ok(None)
 }
 
 struct Held {

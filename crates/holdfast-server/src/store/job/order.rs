@@ -10,11 +10,15 @@ use holdfast_protocol::{
     },
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::{choose, lease, not_found};
-use crate::store::{Error, Store, audit, group, outbox, row::Columns};
+use crate::{
+    store::{Error, Store, audit, group, outbox, row::Columns},
+    view::Cause,
+};
 
 /// A job that somebody wants.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,27 +135,11 @@ impl Store {
         const PHASE: &str = "ordering a job";
         self.host_name(host).await?;
         let mut tx = self.begin(PHASE).await?;
-        refuse_when_full(&mut tx, host, PHASE).await?;
-        choose::refuse_what_it_cannot(&mut tx, host, order.operation, PHASE).await?;
-        let group = match &order.group {
-            None => None,
-            Some(name) => {
-                let found = group::find(&mut tx, host, name).await;
-                let found = found.map_err(Error::database(PHASE))?;
-                Some(found.ok_or_else(|| group::not_found(name))?)
-            }
-        };
-        let repository = choose::repository(&mut tx, host, order, group.as_ref(), PHASE).await?;
-        choose::grant(&mut tx, host, repository, order, PHASE).await?;
-        let (version, applied) =
-            config_versions(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let job_id = JobId::from_uuid(Uuid::now_v7());
-        let run = order.command(job_id, repository, version, group);
-        let now = self.now();
-        insert(&mut tx, actor, host, &run, now).await.map_err(Error::database(PHASE))?;
+        let asked = Asked { actor, cause: Cause::Manual, at: self.now() };
+        let ordered = place(&mut tx, asked, host, order, PHASE).await?;
         tx.commit().await.map_err(Error::database(PHASE))?;
-        self.bus().touch_job(job_id);
-        Ok(Ordered { job_id, config_behind: applied < version })
+        self.bus().touch_job(ordered.job_id);
+        Ok(ordered)
     }
 
     /// Asks for a job's end. The agent decides: the job may end on its own first.
@@ -220,6 +208,44 @@ impl Store {
     }
 }
 
+/// Who orders a job, why and when.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Asked<'a> {
+    pub(in crate::store) actor: &'a str,
+    pub(in crate::store) cause: Cause,
+    pub(in crate::store) at: Timestamp,
+}
+
+/// Writes the job and its command. The transaction is the caller's, who tells of the job when it
+/// is committed.
+pub(in crate::store) async fn place(
+    connection: &mut SqliteConnection,
+    asked: Asked<'_>,
+    host: HostId,
+    order: &Order,
+    phase: &'static str,
+) -> Result<Ordered, Error> {
+    refuse_when_full(&mut *connection, host, phase).await?;
+    choose::refuse_what_it_cannot(&mut *connection, host, order.operation, phase).await?;
+    let group = match &order.group {
+        None => None,
+        Some(name) => {
+            let found = group::find(&mut *connection, host, name).await;
+            let found = found.map_err(Error::database(phase))?;
+            Some(found.ok_or_else(|| group::not_found(name))?)
+        }
+    };
+    let repository =
+        choose::repository(&mut *connection, host, order, group.as_ref(), phase).await?;
+    choose::grant(&mut *connection, host, repository, order, phase).await?;
+    let (version, applied) =
+        config_versions(&mut *connection, host).await.map_err(Error::database(phase))?;
+    let job_id = JobId::from_uuid(Uuid::now_v7());
+    let run = order.command(job_id, repository, version, group);
+    insert(connection, asked, host, &run).await.map_err(Error::database(phase))?;
+    Ok(Ordered { job_id, config_behind: applied < version })
+}
+
 struct Open {
     host: HostId,
     /// Whether an agent can still be told: the host is enrolled and part of the fleet.
@@ -276,26 +302,26 @@ async fn config_versions(
 
 async fn insert(
     connection: &mut SqliteConnection,
-    actor: &str,
+    asked: Asked<'_>,
     host: HostId,
     run: &command::Run,
-    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
-             created_at, parameters) VALUES ($1, $2, $3, $4, $5, 'queued', 'manual', $6, $7)",
+             created_at, parameters) VALUES ($1, $2, $3, $4, $5, 'queued', $8, $6, $7)",
     )
     .bind(run.job_id.to_string())
     .bind(host.to_string())
     .bind(run.operation.as_str())
     .bind(&run.tag)
     .bind(run.repository_id.to_string())
-    .bind(now.as_millisecond())
+    .bind(asked.at.as_millisecond())
     .bind(run.parameters.as_deref().and_then(as_asked))
+    .bind(asked.cause.as_str())
     .execute(&mut *connection)
     .await?;
-    lease::dispatch(&mut *connection, host, run, now).await?;
-    audit::note(connection, actor, "job.run", &run.job_id.to_string()).await
+    lease::dispatch(&mut *connection, host, run, asked.at).await?;
+    audit::note(connection, asked.actor, "job.run", &run.job_id.to_string()).await
 }
 
 /// The parameters as people gave them: without the word that names the operation.
@@ -303,7 +329,16 @@ fn as_asked(parameters: &Parameters) -> Option<String> {
     let mut asked = serde_json::to_value(parameters).ok()?;
     let fields = asked.as_object_mut()?;
     fields.remove("kind");
+    // A list of all groups of a large fleet would be in every page that shows the job.
+    if let Some(groups) = asked.pointer_mut("/which/groups").filter(|it| many(it)) {
+        *groups = groups.as_array().map_or(0, Vec::len).into();
+    }
+    let fields = asked.as_object()?;
     (!fields.is_empty()).then(|| asked.to_string())
+}
+
+fn many(groups: &Value) -> bool {
+    groups.as_array().is_some_and(|groups| groups.len() > 20)
 }
 
 async fn ask_end(

@@ -1,0 +1,31 @@
+// The words of how a source group is backed up.
+
+export const options = {
+  title: 'More options',
+  presets: 'Known kinds of files to leave out',
+  preset: {
+    system_pseudo: 'The system’s own pretended files (/proc, /sys, /dev)',
+    temporary: 'Temporary files (/tmp)',
+    caches: 'Caches of programs and package managers',
+    development: 'What builds make (node_modules, target)',
+    trash: 'Trash folders',
+    containers: 'Layers and images of containers; volumes stay in',
+  },
+  caches: 'Directories that are marked as caches (CACHEDIR.TAG)',
+  oneFileSystem: 'Other file systems that are mounted below',
+  source: 'What is backed up',
+  sourceKind: 'Source',
+  files: 'Files',
+  sources: { postgresql: 'PostgreSQL', mysql: 'MySQL or MariaDB', sqlite: 'SQLite', redis: 'Redis', mongodb: 'MongoDB' },
+  database: 'Database',
+  sourceHelp: 'What a database’s own command writes, instead of files. The host’s policy.toml has to name the database.',
+  hooks: 'Before and after',
+  pre: 'Before the backup',
+  post: 'After it, however it ended',
+  hooksHelp: 'Names, one on each line; what they run stands in the host’s policy.toml. One that fails before prevents the backup.',
+  hookInvalid: (name: string) => `“${name}” is not the name of a hook.`,
+  hookInvalidAction: 'Use a name of the host’s policy.toml: letters, digits, dots, dashes.',
+  retries: 'When it fails',
+  retryMax: 'Try again, times',
+  backoff: 'First after, minutes',
+};
