@@ -12,6 +12,7 @@
 
 pub mod channel;
 mod courier;
+pub(crate) mod digest;
 mod find;
 mod grouping;
 pub mod guard;
@@ -37,7 +38,7 @@ use crate::{
 };
 
 pub use courier::Courier;
-pub(crate) use courier::{Listener, Log, Told, Wanted};
+pub(crate) use courier::{Listener, Log, Told, Wanted, digest_for};
 pub(crate) use find::{Crowded, OwnBackup, RefusedAgent, Repository, ResetOutbox};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{Alert, Change};

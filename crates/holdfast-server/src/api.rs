@@ -16,6 +16,7 @@ mod alerts;
 mod audit;
 mod calendar;
 mod channels;
+mod digest;
 mod enrol;
 mod evaluations;
 mod extract;
@@ -129,6 +130,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(audit::router())
         .merge(calendar::router())
         .merge(channels::router())
+        .merge(digest::router())
         .merge(enrol::router())
         .merge(evaluations::router())
         .merge(foreign::documented())

@@ -19,6 +19,7 @@ mod background;
 mod channel;
 mod delivery;
 mod dialect;
+mod digest;
 mod doorway;
 mod enrolment;
 mod error;
@@ -84,6 +85,7 @@ pub use user::{NewUser, UserChange};
 
 pub(crate) use delivery::Due;
 pub(crate) use dialect::DialledHost;
+pub(crate) use digest::DigestReader;
 pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};

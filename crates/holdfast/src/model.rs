@@ -517,3 +517,21 @@ pub(crate) struct Change {
 pub(crate) struct Amount {
     pub(crate) size_bytes: u64,
 }
+
+/// `GET /channels/{channel}/digest`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DigestPlan {
+    pub(crate) enabled: bool,
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    pub(crate) next_at: Option<Timestamp>,
+}
+
+/// `GET /channels/{channel}/digest/preview`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DigestText {
+    pub(crate) title: String,
+    pub(crate) text: String,
+}

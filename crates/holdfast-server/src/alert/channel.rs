@@ -2,6 +2,7 @@
 //!
 //! All but mail are one HTTP POST, so all a kind has to say is what is posted where.
 
+mod address;
 mod chat;
 mod mail;
 mod ping;
@@ -57,6 +58,8 @@ trait HttpChannel {
 /// Why settings cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unfit {
+    #[error("the address cannot be used: {0}")]
+    Address(&'static str),
     #[error("`{0}` is not an http or https address")]
     Url(&'static str),
     #[error("`{0}` is empty or has more than one line")]
@@ -70,6 +73,11 @@ pub(crate) enum Unfit {
 }
 
 impl Settings {
+    /// The settings that an address in the words of Apprise stands for; checked.
+    pub(crate) fn from_address(address: &str) -> Result<Self, Unfit> {
+        address::read(address)
+    }
+
     /// The word in the API and in the store.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -177,9 +185,9 @@ fn bounded(text: &str, max: usize) -> String {
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Alerts and tests are for people; jobs are for pings.
+/// Alerts, digests and tests are for people; jobs are for pings.
 fn is_for_people(note: &Note) -> bool {
-    matches!(note.event, Event::Opened | Event::Resolved | Event::Test)
+    matches!(note.event, Event::Opened | Event::Resolved | Event::Digest | Event::Test)
 }
 
 #[cfg(test)]

@@ -10,18 +10,22 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    Alert, Event, Note, Severity, Silence, State, channel::Settings, silenced_until, wire::Wire,
+    Alert, Event, Note, Severity, Silence, State,
+    channel::Settings,
+    digest::{self, Digest, DigestFacts, DigestSetting},
+    silenced_until,
+    wire::Wire,
 };
 use crate::{
     live::Live,
-    store::{Due, Error, Store},
-    view::AlertView,
+    store::{DigestReader, Due, Error, Store},
+    view::{AlertView, Calendar, ChannelView},
 };
 
 /// Writes down what is to be told, and tells it.
@@ -108,6 +112,7 @@ impl Courier {
     /// Safe: a message that was sent and not written down is sent once more.
     pub async fn look(&self, now: Timestamp) -> Result<(), Error> {
         self.queue(now).await?;
+        self.queue_digests(now).await?;
         let mut by_channel: BTreeMap<Uuid, Vec<Due>> = BTreeMap::new();
         for due in self.store.due_deliveries(now, PER_LOOK).await? {
             by_channel.entry(due.channel).or_default().push(due);
@@ -132,6 +137,15 @@ impl Courier {
         let silences = self.store.silences_at(now).await?;
         let wanted = wanted(&listeners, &alerts, &log, &silences, now);
         self.store.queue_alerts(&wanted, now).await
+    }
+
+    async fn queue_digests(&self, now: Timestamp) -> Result<(), Error> {
+        for reader in self.store.digest_readers().await? {
+            if let Some(slot) = due(&reader, now) {
+                self.store.queue_digest(&reader, slot, now).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn round(&self, channel: Uuid, due: Vec<Due>, now: Timestamp) -> Result<(), Error> {
@@ -187,10 +201,56 @@ impl Courier {
                 Err(Error::JobNotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
             },
+            (Event::Digest, ..) => {
+                let channel = self.store.channel(&due.channel.to_string()).await?;
+                let digest = digest_for(&self.store, &self.live, &channel, due.created_at).await?;
+                Ok(Some(Note::of_digest(due.id, digest, now)))
+            }
             (Event::Test, ..) => Ok(Some(Note::test(due.id, name, now))),
             (Event::Opened | Event::Resolved | Event::JobStarted | Event::JobEnded, ..) => Ok(None),
         }
     }
+}
+
+/// The newest time a digest was due that nobody was told of. After a long pause of the server that
+/// is one, and not one for each week.
+fn due(reader: &DigestReader, now: Timestamp) -> Option<Timestamp> {
+    let DigestSetting { cron, time_zone, .. } = &reader.setting;
+    let calendar = Calendar::parse(cron, time_zone, now).ok()?;
+    let slot = calendar.last_before(just_after(now))?;
+    (slot > reader.told_through).then_some(slot)
+}
+
+/// A slot at this very moment is the previous one.
+fn just_after(now: Timestamp) -> Timestamp {
+    now.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now)
+}
+
+/// The digest that a channel would get at `until`.
+pub(crate) async fn digest_for(
+    store: &Store,
+    live: &Live,
+    channel: &ChannelView,
+    until: Timestamp,
+) -> Result<Digest, Error> {
+    let setting = store.digest(channel).await?;
+    let calendar = Calendar::parse(&setting.cron, &setting.time_zone, until).ok();
+    let slot = calendar.as_ref().and_then(|it| it.last_before(just_after(until)));
+    let before = slot.and_then(|slot| calendar.as_ref().and_then(|it| it.last_before(slot)));
+    let week_ago = until.saturating_sub(NEWS).unwrap_or(Timestamp::MIN);
+    let from = before.unwrap_or(week_ago);
+    let (host, group) = (channel.host_id, channel.group.as_deref());
+    Ok(digest::write(&DigestFacts {
+        from,
+        until,
+        zone: TimeZone::get(&setting.time_zone).unwrap_or(TimeZone::UTC),
+        host,
+        hosts: &live.hosts_now(),
+        backups: &store.backup_outcomes(from, until, host, group).await?,
+        alerts: &store.alerts_to_compare(from).await?,
+        repositories: &store.repositories().await?,
+        own_backup: &store.own_backup().await?,
+    }))
 }
 
 /// A trouble that was over before it could be told of is none any more, and one that came back is

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    alert::Severity,
+    alert::{Severity, digest::Digest},
     verdict::moment,
     view::{AlertView, JobView},
 };
@@ -21,6 +21,8 @@ pub enum Event {
     Opened,
     /// An alert is over.
     Resolved,
+    /// A summary of the time since the last one.
+    Digest,
     /// Somebody tries the channel.
     Test,
     /// A job began.
@@ -103,6 +105,20 @@ impl Note {
         }
     }
 
+    /// What is told of the time since the last digest.
+    pub(crate) fn of_digest(id: Uuid, digest: Digest, at: Timestamp) -> Self {
+        Self {
+            id,
+            event: Event::Digest,
+            severity: Severity::Info,
+            title: digest.title,
+            text: digest.text,
+            at,
+            alert: None,
+            job: None,
+        }
+    }
+
     /// What is told when somebody tries a channel.
     pub(crate) fn test(id: Uuid, channel: &str, at: Timestamp) -> Self {
         Self {
@@ -127,8 +143,8 @@ impl Note {
 }
 
 impl Event {
-    const ALL: [Self; 5] =
-        [Self::Opened, Self::Resolved, Self::Test, Self::JobStarted, Self::JobEnded];
+    const ALL: [Self; 6] =
+        [Self::Opened, Self::Resolved, Self::Digest, Self::Test, Self::JobStarted, Self::JobEnded];
 
     /// The word in the API and in the store.
     #[must_use]
@@ -136,6 +152,7 @@ impl Event {
         match self {
             Self::Opened => "opened",
             Self::Resolved => "resolved",
+            Self::Digest => "digest",
             Self::Test => "test",
             Self::JobStarted => "job_started",
             Self::JobEnded => "job_ended",

@@ -302,6 +302,45 @@ fn a_lost_outbox_is_told_of() {
 }
 
 #[test]
+fn a_digest_says_first_what_is_to_be_done() {
+    use std::collections::BTreeMap;
+
+    use crate::alert::digest::{DigestFacts, write};
+    let mut house = House::well(3, NOON);
+    house.hosts[1].verdict.standing = crate::verdict::Standing::Stale;
+    house.hosts[1].verdict.reasons = vec![reason(Cause::Stale, "2026-11-20T03:00:00Z")];
+    house.fail(2, "source_missing");
+    let mut alerts = Vec::new();
+    look(&mut alerts, &house);
+    let backups = BTreeMap::from([("succeeded", 20), ("failed", 1), ("interrupted", 1)]);
+    let facts = |host| DigestFacts {
+        from: at("2026-11-14T12:00:00Z"),
+        until: at(NOON),
+        zone: jiff::tz::TimeZone::get("Europe/Berlin").unwrap(),
+        host,
+        hosts: &house.hosts,
+        backups: &backups,
+        alerts: &alerts,
+        repositories: &[],
+        own_backup: &house.own_backup,
+    };
+    let digest = write(&facts(None));
+    assert_eq!(digest.title, "Backups: 2 of 3 hosts are protected.");
+    assert_eq!(
+        digest.text,
+        "From 2026-11-14 13:00 to 2026-11-21 13:00.\n\n\
+         Not protected:\n- web-1: It went wrong.\n\n\
+         Backups: 20 good, 2 failed.\n\n\
+         Alerts: 1 opened, 0 resolved, 1 still open:\n\
+         - The backup of `etc` on web-2 failed. Since 2026-11-21 04:00.\n\n\
+         The control plane's own backup is of 2026-11-21 13:00."
+    );
+    let of_one = write(&facts(Some(house.hosts[0].id)));
+    assert_eq!(of_one.title, "Backups are well: 1 of 1 hosts are protected.");
+    assert!(of_one.text.ends_with("Alerts: 0 opened, 0 resolved, none open."), "{}", of_one.text);
+}
+
+#[test]
 fn what_a_policy_forbids_is_told_as_such() {
     // What the agent says.
     for code in ["refused_by_policy", "policy_unusable"] {

@@ -1,6 +1,7 @@
 //! Channels: where people are told.
 
 use axum::{Json, extract::State, http::StatusCode};
+use holdfast_protocol::message::config::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -13,7 +14,10 @@ use super::{
     validate,
 };
 use crate::{
-    alert::{Note, Severity, channel::Settings},
+    alert::{
+        Note, Severity,
+        channel::{Settings, Unfit},
+    },
     auth::{Access, Principal, Role},
     openapi,
     store::NewChannel,
@@ -33,8 +37,11 @@ struct Channels {
 struct AddChannel {
     /// Its name.
     name: String,
-    /// How it is set.
-    settings: Settings,
+    /// How it is set; this or `address`.
+    settings: Option<Settings>,
+    /// The same in one line, as Apprise writes it: `ntfys://host/topic`, `mailtos://…`.
+    #[schema(value_type = Option<String>)]
+    address: Option<Secret>,
     /// Only alerts at least this grave.
     #[serde(default = "warning")]
     severity_min: Severity,
@@ -109,7 +116,12 @@ async fn add(
     let unfit = |title: String| {
         Problem::invalid("invalid_channel", title, "See the kinds in the API document.")
     };
-    channel.settings.check().map_err(|error| unfit(sentence(&error.to_string())))?;
+    let refused = |error: Unfit| unfit(sentence(&error.to_string()));
+    let settings = match (channel.settings, &channel.address) {
+        (Some(settings), None) => settings.check().map(|()| settings).map_err(refused)?,
+        (None, Some(address)) => Settings::from_address(address.expose()).map_err(refused)?,
+        _ => return Err(unfit("Either settings or an address must be given.".to_owned())),
+    };
     if channel.group.is_some() && channel.host.is_none() {
         return Err(unfit("A source group is named without its host.".to_owned()));
     }
@@ -119,7 +131,7 @@ async fn add(
     };
     let new = NewChannel {
         name: channel.name,
-        settings: channel.settings,
+        settings,
         severity_min: channel.severity_min,
         host,
         group: channel.group,

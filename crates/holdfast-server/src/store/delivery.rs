@@ -262,7 +262,7 @@ async fn queue_job(
     queue(connection, &channel, event, None, Some(&job), now).await
 }
 
-async fn queue(
+pub(super) async fn queue(
     connection: &mut SqliteConnection,
     channel: &str,
     event: Event,

@@ -26,6 +26,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (14, "lease", include_str!("../../migrations/0014_lease.sql")),
     (15, "upkeep", include_str!("../../migrations/0015_upkeep.sql")),
     (16, "maintenance", include_str!("../../migrations/0016_maintenance.sql")),
+    (17, "digest", include_str!("../../migrations/0017_digest.sql")),
 ];
 
 /// Brings the database up to date.

@@ -1,8 +1,8 @@
 //! Channels over the API.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::{receivers, support::Server};
 
 #[tokio::test]
 async fn a_channel_is_added_shown_without_secrets_and_removed() {
@@ -65,4 +65,75 @@ async fn a_test_tells_whether_it_arrived_and_never_what_lies_inside() {
         let entry = &log["deliveries"][0];
         assert_eq!((&entry["event"], &entry["state"]), (&json!("test"), &json!("failed")));
     }
+}
+
+#[tokio::test]
+async fn a_channel_is_added_by_an_address_and_reaches_a_real_receiver() {
+    let server = Server::with_group().await;
+    let (web, relay) = (receivers::Web::open().await, receivers::Relay::open().await);
+    let (at, mail) = (web.address, relay.address);
+    for (name, address, kind, uri) in [
+        ("json", format!("json://{at}/canary/x"), "webhook", "/canary/x"),
+        ("ntfy", format!("ntfy://canary@{at}/topic"), "ntfy", "/"),
+        ("gotify", format!("gotify://{at}/push/canary"), "gotify", "/push/message"),
+        ("mmost", format!("mmost://{at}/canary"), "slack", "/hooks/canary"),
+        ("mail", format!("mailto://me@{mail}?from=me@a.example&to=b@a.example"), "mail", ""),
+    ] {
+        let added = server.post("/channels", &json!({"name": name, "address": address})).await;
+        assert_eq!(added.expect(201)["kind"], kind);
+        assert!(!added.text.contains("canary"), "{}", added.text);
+        let tested = server.post(&format!("/channels/{name}/test"), &json!({})).await.expect(200);
+        assert_eq!(tested, json!({"delivered": true}), "{name}");
+        let uris: Vec<String> = web.take().into_iter().map(|came| came.uri).collect();
+        assert_eq!(uris, Vec::from_iter((!uri.is_empty()).then(|| uri.to_owned())), "{name}");
+    }
+    assert!(relay.take()[0].contains("To: b@a.example"));
+    for wrong in [
+        json!({"name": "x", "address": "pigeon://canary"}),
+        json!({"name": "x", "address": "ntfy://canary", "settings": {"kind": "slack", "url": "https://canary"}}),
+        json!({"name": "x"}),
+    ] {
+        let answer = server.post("/channels", &wrong).await;
+        answer.expect_problem(400, "invalid_channel");
+        assert!(!answer.text.contains("canary"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_digest_is_set_shown_and_read_beforehand() {
+    let server = Server::with_group().await;
+    let add = async |name: &str, settings: Value| {
+        let body = json!({"name": name, "settings": settings});
+        server.post("/channels", &body).await.expect(201);
+    };
+    add("chat", json!({"kind": "slack", "url": "https://hooks.slack.com/x"})).await;
+    add("hook", json!({"kind": "webhook", "url": "https://h.example/x"})).await;
+    add("watch", json!({"kind": "ping", "url": "https://hc-ping.com/x"})).await;
+    let plan = server.get("/channels/chat/digest").await.expect(200);
+    assert_eq!((&plan["enabled"], &plan["cron"]), (&json!(true), &json!("0 8 * * 1")));
+    let plan = server.get("/channels/hook/digest").await.expect(200);
+    assert_eq!((&plan["enabled"], plan.get("next_at")), (&json!(false), None));
+    let set = async |name: &str, body: Value| {
+        server.patch(&format!("/channels/{name}/digest"), &body).await
+    };
+    let zone = json!({"cron": "30 7 * * 5", "time_zone": "Europe/Berlin"});
+    let plan = set("chat", zone).await.expect(200);
+    assert_eq!((&plan["enabled"], &plan["cron"]), (&json!(true), &json!("30 7 * * 5")));
+    let next: jiff::Timestamp = plan["next_at"].as_str().unwrap().parse().unwrap();
+    let next = next.in_tz("Europe/Berlin").unwrap();
+    assert_eq!((next.weekday(), next.hour(), next.minute()), (jiff::civil::Weekday::Friday, 7, 30));
+    set("chat", json!({"cron": "at noon"})).await.expect_problem(400, "invalid_schedule");
+    set("chat", json!({"time_zone": "Moon"})).await.expect_problem(400, "invalid_schedule");
+    set("watch", json!({"enabled": true})).await.expect_problem(400, "digest_not_possible");
+    let off = set("chat", json!({"enabled": false})).await.expect(200);
+    assert_eq!(off.get("next_at"), None);
+    let digest = server.get("/channels/chat/digest/preview").await.expect(200);
+    assert_eq!(digest["title"], "Backups: 0 of 1 hosts are protected.");
+    let text = digest["text"].as_str().unwrap();
+    assert!(text.contains("- web-1: ") && text.contains("No backup ended"), "{text}");
+    let entry = &server.get("/audit?action=channel.digest").await.expect(200)["entries"][0];
+    assert_eq!(
+        (&entry["before"]["enabled"], &entry["after"]["enabled"]),
+        (&json!(true), &json!(false))
+    );
 }

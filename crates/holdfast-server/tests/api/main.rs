@@ -19,6 +19,8 @@ mod matrix;
 mod metrics;
 mod openapi;
 mod pages;
+#[path = "../state/receivers.rs"]
+mod receivers;
 mod repositories;
 mod scope;
 mod shared;

@@ -120,6 +120,11 @@ impl Server {
     }
 
     /// `DELETE` under `/api/v1`, as an admin.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.ask(Method::PATCH, path, Some(&self.admin), Some(body)).await
+    }
+
+    /// `DELETE` under `/api/v1`, as an admin.
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.ask(Method::DELETE, path, Some(&self.admin), None).await
     }

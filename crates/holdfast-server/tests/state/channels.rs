@@ -289,6 +289,31 @@ async fn a_watchman_elsewhere_hears_of_every_beginning_and_end() {
 }
 
 #[tokio::test]
+async fn a_digest_comes_once_for_each_time_it_is_due_and_after_a_pause_only_the_newest() {
+    let web = Web::open().await;
+    let mut told = Told::by(json!({"kind": "slack", "url": web.url("/chat")})).await;
+    told.backup(Status::Succeeded).await;
+    assert_eq!(web.take().len(), 0, "what was due before the channel was there is not told");
+    let week = 7 * 24 * 60;
+    told.look_after(week).await;
+    told.look_after(week + 1).await;
+    let came = web.take();
+    assert_eq!(came.len(), 1, "{came:?}");
+    assert!(came[0].body.contains("hosts are protected."), "{}", came[0].body);
+    told.look_after(5 * week).await;
+    assert_eq!(web.take().len(), 1);
+    assert_eq!(told.states().await[0].0, Event::Digest);
+}
+
+#[tokio::test]
+async fn what_a_program_reads_gets_no_digest_unasked() {
+    let web = Web::open().await;
+    let told = Told::by(hook(&web)).await;
+    told.look_after(8 * 24 * 60).await;
+    assert_eq!(web.take().len(), 0);
+}
+
+#[tokio::test]
 async fn a_channels_secrets_are_sealed_on_the_disk() {
     let web = Web::open().await;
     let told = Told::by(hook(&web)).await;

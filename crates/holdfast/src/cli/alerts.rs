@@ -91,8 +91,12 @@ pub(crate) enum Channel {
         name: String,
         /// A file with the settings as JSON, such as `{"kind":"slack","url":"https://…"}`; `-` reads
         /// standard input. See docs/alerts.md for the kinds.
-        #[arg(long, value_name = "FILE")]
-        settings_file: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "address_file")]
+        settings_file: Option<PathBuf>,
+        /// A file with an address as Apprise writes it, such as `ntfys://host/topic`, instead of
+        /// settings; `-` reads standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "settings_file")]
+        address_file: Option<PathBuf>,
         /// Only alerts at least this grave: `info`, `warning` or `critical`.
         #[arg(long, value_name = "SEVERITY", default_value = "warning")]
         severity: String,
@@ -102,6 +106,27 @@ pub(crate) enum Channel {
         /// Only of this source group of the host.
         #[arg(long, value_name = "NAME", requires = "host")]
         group: Option<String>,
+    },
+    /// Show or set when a channel gets its digest: what became of the backups since the last one.
+    Digest {
+        /// The channel's name.
+        #[arg(value_name = "CHANNEL")]
+        channel: String,
+        /// Send it.
+        #[arg(long, conflicts_with = "off")]
+        on: bool,
+        /// Do not send it.
+        #[arg(long)]
+        off: bool,
+        /// When, as a cron expression of five fields, such as `0 8 * * 1`.
+        #[arg(long, value_name = "CRON")]
+        cron: Option<String>,
+        /// The zone in which that is read, such as Europe/Berlin.
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// Show the digest that would be sent now.
+        #[arg(long, conflicts_with_all = ["on", "off", "cron", "zone"])]
+        preview: bool,
     },
     /// List what was sent by a channel and what became of it.
     Log(ChannelName),

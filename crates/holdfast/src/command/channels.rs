@@ -9,7 +9,7 @@ use crate::{
     cli::{self, ChannelName},
     failure::Failure,
     input,
-    model::{Channel, Channels, Deliveries, Delivery, Tested},
+    model::{Channel, Channels, Deliveries, Delivery, DigestPlan, DigestText, Tested},
     output::{Cell, Look, Table, print, tone_of},
 };
 
@@ -24,18 +24,25 @@ pub(super) async fn list(operator: &Operator) -> Result<(), Failure> {
 /// `holdfast channel …`.
 pub(super) async fn run(operator: &Operator, command: &cli::Channel) -> Result<ExitCode, Failure> {
     match command {
-        cli::Channel::Add { name, settings_file, severity, host, group } => {
-            let settings = input::secret(settings_file, "settings")?;
-            let settings: Value = serde_json::from_str(settings.expose()).map_err(|_| {
-                // The parser's own text could quote a secret.
-                Failure::new("The settings are not JSON.", "See docs/alerts.md for the kinds.")
-            })?;
-            let body = json!({
-                "name": name, "settings": settings, "severity_min": severity, "host": host,
-                "group": group,
+        cli::Channel::Add { name, settings_file, address_file, severity, host, group } => {
+            let mut body = json!({
+                "name": name, "severity_min": severity, "host": host, "group": group,
             });
+            match (settings_file, address_file) {
+                (Some(file), _) => body["settings"] = settings(file)?,
+                (None, Some(file)) => {
+                    body["address"] = input::secret(file, "address")?.expose().into();
+                }
+                (None, None) => {}
+            }
             add(operator, name, host.as_deref(), &body).await?;
         }
+        cli::Channel::Digest { channel, on, off, cron, zone, preview: false } => {
+            let enabled = (*on || *off).then_some(*on);
+            let change = json!({ "enabled": enabled, "cron": cron, "time_zone": zone });
+            digest(operator, channel, change).await?;
+        }
+        cli::Channel::Digest { channel, .. } => preview(operator, channel).await?,
         cli::Channel::Log(channel) => log(operator, channel).await?,
         cli::Channel::Remove(channel) => remove(operator, channel).await?,
         cli::Channel::Test(channel) => test(operator, channel).await?,
@@ -56,6 +63,46 @@ async fn add(
     operator.screen.show(&answer, |_| {
         format!("Channel `{name}` is added. Try it with `holdfast channel test {name}`.\n")
     });
+    Ok(())
+}
+
+fn settings(file: &std::path::Path) -> Result<Value, Failure> {
+    let settings = input::secret(file, "settings")?;
+    // The parser's own text could quote a secret.
+    serde_json::from_str(settings.expose()).map_err(|_| {
+        Failure::new("The settings are not JSON.", "See docs/alerts.md for the kinds.")
+    })
+}
+
+async fn digest(operator: &Operator, channel: &str, mut change: Value) -> Result<(), Failure> {
+    let path = ["channels", channel, "digest"];
+    let asks = change.as_object_mut().is_some_and(|fields| {
+        fields.retain(|_, value| !value.is_null());
+        !fields.is_empty()
+    });
+    let answer = if asks {
+        operator.client.patch(&path, &change).await?
+    } else {
+        operator.client.fetch(&path, &[]).await?
+    };
+    let plan: DigestPlan = operator.read(&answer)?;
+    operator.screen.show(&answer, |look| told(channel, &plan, look));
+    Ok(())
+}
+
+fn told(channel: &str, plan: &DigestPlan, look: &Look) -> String {
+    if !plan.enabled {
+        return format!("Channel `{channel}` gets no digest; `--on` changes that.\n");
+    }
+    let (cron, zone) = (&plan.cron, &plan.time_zone);
+    let next = look.when_some(plan.next_at);
+    format!("Channel `{channel}` gets a digest at `{cron}` ({zone}), next {next}.\n")
+}
+
+async fn preview(operator: &Operator, channel: &str) -> Result<(), Failure> {
+    let answer = operator.client.fetch(&["channels", channel, "digest", "preview"], &[]).await?;
+    let digest: DigestText = operator.read(&answer)?;
+    operator.screen.show(&answer, |_| format!("{}\n\n{}\n", digest.title, digest.text));
     Ok(())
 }
 

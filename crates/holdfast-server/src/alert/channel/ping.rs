@@ -28,9 +28,14 @@ impl HttpChannel for Ping {
             (Event::Test, _) => (&["log"], None),
             (Event::JobStarted, Some(job)) => (&["start"], Some(job.id)),
             (Event::JobEnded, Some(job)) => (signal(job.status), Some(job.id)),
-            (Event::Opened | Event::Resolved | Event::JobStarted | Event::JobEnded, _) => {
-                return Ok(None);
-            }
+            (
+                Event::Opened
+                | Event::Resolved
+                | Event::Digest
+                | Event::JobStarted
+                | Event::JobEnded,
+                _,
+            ) => return Ok(None),
         };
         let mut url = below(&stored(self.url.expose())?, signal);
         if let Some(run) = run {
