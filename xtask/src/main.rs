@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod interrupt;
 mod race;
+mod packaging;
 mod sim;
 mod test;
 mod tidy;

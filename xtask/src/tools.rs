@@ -9,6 +9,7 @@ pub(crate) mod database;
 mod debian;
 pub(crate) mod node;
 mod package;
+pub(crate) mod promtool;
 pub(crate) mod rest_server;
 pub(crate) mod restic;
 
@@ -26,6 +27,10 @@ pub(crate) fn run() -> Result<()> {
     }
     println!("chromium    {}", chromium::find_or_install()?.display());
     println!("node        {}", node::require()?);
+    match promtool::find_or_fetch() {
+        Ok(program) => println!("promtool    {}", program.display()),
+        Err(error) => println!("promtool    cannot be had: {error:#}"),
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{bench, command, sim, tidy, tools, web};
+use crate::{bench, command, packaging, sim, tidy, tools, web};
 
 /// One thing to check.
 pub(super) struct Step {
@@ -23,6 +23,7 @@ pub(super) fn all(quick: bool) -> Vec<Step> {
         step("format", "every Rust file is as rustfmt would write it", format),
         step("tidy", "the rules of the house that no compiler knows", tidy::run),
         step("web", "the dashboard: types, tests, build", web::check_and_build),
+        step("packaging", "promtool judges the rules and the board that we ship", packaging::check),
         step("lint", "clippy finds nothing", lint),
         step("build", "all programs and tests", build),
         step("test", "each crate by itself, with every restic there is", test_crates),

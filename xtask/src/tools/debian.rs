@@ -1,4 +1,4 @@
-//! A package of a later Debian suite, unpacked into a folder without installing it.
+//! A package of a Debian suite, unpacked into a folder without installing it.
 //!
 //! It uses the archive that the machine's own apt sources name, with a package state of its own,
 //! so that no file of the system changes and root is not needed.
@@ -30,6 +30,12 @@ pub(super) fn unpack(package: &str, suite: &str, folder: &Path) -> Result<()> {
     fs::rename(&unpacked, folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
+/// The code name of the Debian release that the machine runs.
+pub(super) fn own_suite() -> Result<String> {
+    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
+    codename(&release).context("this is not a Debian release")
+}
+
 /// The archive address in the machine's apt sources, for the release it runs.
 fn machine_archive() -> Result<String> {
     for tool in ["apt-get", "dpkg"] {
@@ -37,8 +43,7 @@ fn machine_archive() -> Result<String> {
             bail!("{tool} is missing: only Debian has packages of later Debian suites");
         }
     }
-    let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
-    let codename = codename(&release).context("this is not a Debian release")?;
+    let codename = own_suite()?;
     let sources = apt_sources().into_iter().filter_map(|file| fs::read_to_string(file).ok());
     for text in sources {
         if let Some(archive) = archive_of(&text, &codename) {
