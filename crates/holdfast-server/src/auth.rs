@@ -8,6 +8,7 @@ pub(crate) mod asking;
 pub(crate) mod client;
 pub(crate) mod cookie;
 pub(crate) mod guard;
+mod host_name;
 mod identity;
 pub(crate) mod limit;
 pub(crate) mod origin;

@@ -17,6 +17,9 @@ pub struct ServerConfig {
     /// Proxies before the server: only their word counts about who a client is and whether it
     /// speaks HTTPS.
     pub trusted_proxies: Vec<Range>,
+    /// Names that browsers may ask by. Without any, every name counts, unless the server listens
+    /// only for programs of its own machine.
+    pub host_names: Vec<String>,
     /// Whether `/metrics` answers everybody; otherwise it takes a token of the role viewer.
     pub metrics_public: bool,
 }

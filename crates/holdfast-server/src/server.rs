@@ -129,7 +129,12 @@ pub async fn run(
     let hub = Hub::new(store.clone(), live.clone());
     let (listener, address) = listen(&config.listen).await?;
 
-    let identity = Identity::new(config.trusted_proxies, config.metrics_public);
+    let identity = Identity::with_names(
+        config.trusted_proxies,
+        config.metrics_public,
+        &config.host_names,
+        address.ip().is_loopback(),
+    );
     let setup_code = identity.setup_code(&store).await;
     let setup_code = setup_code.map_err(|source| ServerError::Load { source })?;
     let wire = Wire::new(Guard::new(config.notify_allow));

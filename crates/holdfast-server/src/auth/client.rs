@@ -45,6 +45,12 @@ impl Client {
     }
 }
 
+/// Whether a request comes by one of our proxies.
+pub(crate) fn is_by_proxy(head: &Parts, trusted: &[Range]) -> bool {
+    let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
+    peer.is_some_and(|peer| is_in(trusted, peer.0.ip().to_canonical()))
+}
+
 /// The nearest address that is none of our proxies: what stands before it anybody can write.
 fn forwarded(headers: &HeaderMap, trusted: &[Range]) -> Option<IpAddr> {
     let lines = headers.get_all("x-forwarded-for").into_iter().collect::<Vec<_>>();

@@ -12,7 +12,8 @@ use holdfast_protocol::HostId;
 use utoipa::openapi::OpenApi;
 
 use super::{
-    Access, Client, Identity, Principal, Reach, Role, Scope, asking::Asking, cookie, origin,
+    Access, Client, Identity, Principal, Reach, Role, Scope, asking::Asking, client::is_by_proxy,
+    cookie, origin,
 };
 use crate::{
     api::problem::Problem,
@@ -134,6 +135,9 @@ impl Guard {
     async fn admit(&self, head: &mut Parts) -> Result<(), Problem> {
         let client = Client::of(head, self.identity.trusted());
         head.extensions.insert(client.clone());
+        let path = head.extensions.get::<MatchedPath>();
+        let need = path.and_then(|path| self.table.need(&head.method, path.as_str()));
+        self.admit_name(head, need)?;
         let Some(path) = head.extensions.get::<MatchedPath>() else { return Ok(()) };
         let Some(need) = self.table.need(&head.method, path.as_str()) else {
             // A known path with another method goes on to its 405.
@@ -150,6 +154,16 @@ impl Guard {
                 self.admit_scope(&scope, need.reach, head).await
             }
         }
+    }
+
+    /// What asks by a name that is not ours was led here by another page. Agents dial by whatever
+    /// name they were told, and are no browsers. A proxy of ours has looked at the name.
+    fn admit_name(&self, head: &Parts, need: Option<Need>) -> Result<(), Problem> {
+        let agent = |need: Need| matches!(need.access, Access::Agent | Access::Enrolment);
+        let ours = need.is_some_and(agent)
+            || is_by_proxy(head, self.identity.trusted())
+            || self.identity.names().admit(&head.headers, &head.uri);
+        if ours { Ok(()) } else { Err(unknown_name()) }
     }
 
     async fn admit_agent(&self, head: &mut Parts) -> Result<(), Problem> {
@@ -266,6 +280,15 @@ fn closed() -> Problem {
         "closed",
         "This address is closed to everybody.",
         "Report this: the route does not say who may use it.",
+    )
+}
+
+fn unknown_name() -> Problem {
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "unknown_host_name",
+        "This server does not answer to the name it was asked by.",
+        "Start it with --host-name and that name, or name the proxy before it with --trusted-proxy.",
     )
 }
 

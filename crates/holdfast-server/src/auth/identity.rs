@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_protocol::message::config::Secret;
 use subtle::ConstantTimeEq;
 
-use super::{limit::Attempts, password::Passwords, totp};
+use super::{host_name::HostNames, limit::Attempts, password::Passwords, totp};
 use crate::{
     alert::guard::Range,
     store::{Error, Store},
@@ -24,6 +24,7 @@ struct Inner {
     trusted: Vec<Range>,
     setup_code: Secret,
     metrics_public: bool,
+    names: HostNames,
 }
 
 /// The random bytes of the setup code: nobody guesses them through the limits on attempts.
@@ -34,12 +35,25 @@ impl Identity {
     /// Starts with no attempts counted and a setup code of its own.
     #[must_use]
     pub fn new(trusted: Vec<Range>, metrics_public: bool) -> Self {
+        Self::with_names(trusted, metrics_public, &[], false)
+    }
+
+    /// The same for a server that answers to `names` only; `local_only` says that it listens for
+    /// programs of its own machine.
+    #[must_use]
+    pub fn with_names(
+        trusted: Vec<Range>,
+        metrics_public: bool,
+        names: &[String],
+        local_only: bool,
+    ) -> Self {
         let inner = Inner {
             passwords: Passwords::default(),
             attempts: Attempts::default(),
             trusted,
             setup_code: new_setup_code(),
             metrics_public,
+            names: HostNames::new(names, local_only),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -73,6 +87,10 @@ impl Identity {
 
     pub(crate) fn trusted(&self) -> &[Range] {
         &self.inner.trusted
+    }
+
+    pub(crate) fn names(&self) -> &HostNames {
+        &self.inner.names
     }
 
     pub(crate) fn metrics_public(&self) -> bool {

@@ -16,6 +16,7 @@ fn config(dir: &Path, listen: &str) -> ServerConfig {
         listen: listen.to_owned(),
         notify_allow: vec![],
         trusted_proxies: vec![],
+        host_names: Vec::new(),
         metrics_public: false,
     }
 }

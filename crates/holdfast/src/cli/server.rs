@@ -27,6 +27,12 @@ pub(crate) struct Server {
     /// given several times.
     #[arg(long, value_name = "NETWORK")]
     pub(crate) trusted_proxy: Vec<Range>,
+    /// A name that browsers may ask this server by, such as `backup.example`. May be given several
+    /// times; any other name is then refused, so that no page elsewhere can have its own name lead
+    /// here. Addresses and `localhost` always count. Without it every name counts, unless the
+    /// server listens at a loopback address.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Vec<String>,
     /// Answer `/metrics` to everybody. Otherwise it takes an API token of the role viewer.
     #[arg(long)]
     pub(crate) metrics_public: bool,

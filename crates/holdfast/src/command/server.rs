@@ -59,6 +59,7 @@ async fn serve(args: &Server) -> Result<(), Failure> {
         listen: args.listen.clone(),
         notify_allow: args.notify_allow.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        host_names: args.host_name.clone(),
         metrics_public: args.metrics_public,
     };
     tokio::select! {
