@@ -90,6 +90,7 @@ impl Alarm {
         let settings = self.store.alert_rules().await?;
         let hosts = self.live.hosts_now();
         let noticed = self.noticed().clone();
+        let ahead = self.store.first_ahead(now).await?;
         let facts = find::FleetFacts {
             now,
             server_since: self.since,
@@ -99,6 +100,7 @@ impl Alarm {
             crowded: &self.store.crowded_outboxes().await?,
             reset: &self.store.reset_outboxes(now).await?,
             own_backup: &self.store.own_backup().await?,
+            ahead: ahead.as_ref(),
             noticed: &noticed,
         };
         let findings = find::find(&facts, &settings);

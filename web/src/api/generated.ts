@@ -201,6 +201,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/channels/{channel}/digest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells when a channel gets its digest: a summary of the time since the last one. */
+        get: operations["show_digest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Sets when a channel gets its digest. */
+        patch: operations["set_digest"];
+        trace?: never;
+    };
+    "/api/v1/channels/{channel}/digest/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows the digest that a channel would get now. */
+        get: operations["preview_digest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/channels/{channel}/test": {
         parameters: {
             query?: never;
@@ -1078,14 +1113,15 @@ export interface components {
     schemas: {
         /** @description A channel to add. */
         AddChannel: {
+            /** @description The same in one line, as Apprise writes it: `ntfys://host/topic`, `mailtos://…`. */
+            address?: string | null;
             /** @description Only of this source group of that host. */
             group?: string | null;
             /** @description Name or id of a host: only of this. */
             host?: string | null;
             /** @description Its name. */
             name: string;
-            /** @description How it is set. */
-            settings: components["schemas"]["ChannelSettings"];
+            settings?: components["schemas"]["ChannelSettings"] | null;
             /** @description Only alerts at least this grave. */
             severity_min?: components["schemas"]["Severity"];
         };
@@ -1258,7 +1294,7 @@ export interface components {
          * @description What is watched.
          * @enum {string}
          */
-        AlertRule: "agent_outdated" | "check_failed" | "cloned_identity" | "clock_off" | "endless" | "failed" | "lock_stuck" | "missed" | "offline" | "outbox_full" | "outbox_reset" | "partial" | "policy_refused" | "prune_overdue" | "server_backup" | "stale" | "storage_low" | "unverified";
+        AlertRule: "agent_outdated" | "check_failed" | "cloned_identity" | "clock_off" | "endless" | "failed" | "lock_stuck" | "missed" | "offline" | "outbox_full" | "outbox_reset" | "partial" | "policy_refused" | "prune_overdue" | "server_backup" | "server_set_back" | "stale" | "storage_low" | "unverified";
         /** @description A rule and how it is set. */
         AlertRuleSetting: {
             /** @description Whether it is watched at all. */
@@ -1449,6 +1485,15 @@ export interface components {
             /** @description The path; a directory's ends with `/`. */
             path: string;
         };
+        /** @description What to change about a channel's digest; what is left out stays as it is. */
+        ChangeDigest: {
+            /** @description Due times, a cron expression of five fields. */
+            cron?: string | null;
+            /** @description Whether it gets one. */
+            enabled?: boolean | null;
+            /** @description The zone in which it is read, an IANA name. */
+            time_zone?: string | null;
+        };
         /** @description What to change about a source group; what is absent stays as it is. */
         ChangeGroup: {
             /** @description restic exclude patterns. */
@@ -1635,7 +1680,7 @@ export interface components {
          * @description What happened.
          * @enum {string}
          */
-        DeliveryEvent: "opened" | "resolved" | "test" | "job_started" | "job_ended";
+        DeliveryEvent: "opened" | "resolved" | "digest" | "test" | "job_started" | "job_ended";
         /** @description The words of another system. */
         Dialect: {
             /** @description What can be asked of hosts whose agents speak it. */
@@ -1668,6 +1713,27 @@ export interface components {
             omitted: number;
             /** @description What is only in the earlier one. */
             removed: components["schemas"]["Amount"];
+        };
+        /** @description When a channel gets its digest. */
+        DigestPlan: {
+            /** @description Due times, a cron expression of five fields. */
+            cron: string;
+            /** @description Whether it gets one. */
+            enabled: boolean;
+            /**
+             * Format: date-time
+             * @description When the next one comes.
+             */
+            next_at?: string | null;
+            /** @description The zone in which it is read, an IANA name. */
+            time_zone: string;
+        };
+        /** @description A digest in words. */
+        DigestText: {
+            /** @description What is below it. */
+            text: string;
+            /** @description One line. */
+            title: string;
         };
         /** @description A webhook of Discord. */
         Discord: {
@@ -3461,6 +3527,112 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `channel_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_digest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DigestPlan"];
+                };
+            };
+            /** @description `channel_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_digest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeDigest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DigestPlan"];
+                };
+            };
+            /** @description `invalid_schedule` or `digest_not_possible` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `channel_not_found` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_digest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id */
+                channel: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DigestText"];
                 };
             };
             /** @description `channel_not_found` */

@@ -32,6 +32,7 @@ export const alerts = {
     partial: 'Files left out',
     policy_refused: 'Refused by the host’s policy',
     prune_overdue: 'Prune overdue',
+    server_set_back: 'Database set back',
     server_backup: 'Own backup of the control plane',
     stale: 'Backup too old',
     storage_low: 'Disk of the repository nearly full',

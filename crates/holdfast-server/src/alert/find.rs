@@ -77,6 +77,8 @@ pub(super) struct FleetFacts<'a> {
     pub(super) crowded: &'a [Crowded],
     pub(super) reset: &'a [ResetOutbox],
     pub(super) own_backup: &'a OwnBackup,
+    /// Who first showed, within a day, that the database is older than one it has met, and when.
+    pub(super) ahead: Option<&'a (String, Timestamp)>,
     /// Since when what tells no time of its own has been wrong.
     pub(super) noticed: &'a Noticed,
 }
@@ -121,6 +123,7 @@ const MAKE_UP: SignedDuration = SignedDuration::from_hours(1);
 /// All findings of the rules that are switched on.
 pub(super) fn find(facts: &FleetFacts<'_>, settings: &[RuleSetting]) -> Vec<Finding> {
     let mut findings = Vec::from_iter(own::backup(facts));
+    findings.extend(own::set_back(facts));
     for host in facts.hosts.iter().filter(|host| host.state != HostState::Pending) {
         findings.extend(of_host(facts, host));
         for group in &host.groups {
@@ -381,7 +384,8 @@ fn title(rule: Rule, group: &str, host: &str) -> String {
         | Rule::Offline
         | Rule::OutboxFull
         | Rule::OutboxReset
-        | Rule::ServerBackup => format!("The backup of `{group}` on {host} failed."),
+        | Rule::ServerBackup
+        | Rule::ServerSetBack => format!("The backup of `{group}` on {host} failed."),
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Rule {
     PruneOverdue,
     /// The control plane's own backup failed, or is overdue.
     ServerBackup,
+    /// The server's database is older than its agents remember.
+    ServerSetBack,
     /// The newest snapshot is older than the objective.
     Stale,
     /// The disk that a repository lies on is nearly full.
@@ -70,7 +72,7 @@ pub(crate) struct RuleSetting {
 
 impl Rule {
     /// All rules, by name.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AgentOutdated,
         Self::CheckFailed,
         Self::ClonedIdentity,
@@ -86,6 +88,7 @@ impl Rule {
         Self::PolicyRefused,
         Self::PruneOverdue,
         Self::ServerBackup,
+        Self::ServerSetBack,
         Self::Stale,
         Self::StorageLow,
         Self::Unverified,
@@ -110,6 +113,7 @@ impl Rule {
             Self::PolicyRefused => "policy_refused",
             Self::PruneOverdue => "prune_overdue",
             Self::ServerBackup => "server_backup",
+            Self::ServerSetBack => "server_set_back",
             Self::Stale => "stale",
             Self::StorageLow => "storage_low",
             Self::Unverified => "unverified",
@@ -149,6 +153,7 @@ impl Rule {
             | Self::OutboxReset
             | Self::Partial
             | Self::PruneOverdue
+            | Self::ServerSetBack
             | Self::StorageLow => Severity::Warning,
             Self::CheckFailed
             | Self::ClonedIdentity
@@ -181,6 +186,7 @@ impl Rule {
             | Self::PolicyRefused
             | Self::PruneOverdue
             | Self::ServerBackup
+            | Self::ServerSetBack
             | Self::StorageLow => SignedDuration::ZERO,
         };
         RuleSetting { rule: self, enabled: true, grace }

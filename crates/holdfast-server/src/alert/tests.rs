@@ -32,6 +32,7 @@ fn troubles_with<'a>(house: &'a House, change: impl FnOnce(&mut FleetFacts<'a>))
         crowded: &[],
         reset: &[],
         own_backup: &house.own_backup,
+        ahead: None,
         noticed: &NOTICED,
     };
     change(&mut facts);
@@ -294,6 +295,15 @@ fn the_servers_own_backup_rings_when_it_fails_is_late_or_was_never_set_up() {
 }
 
 #[test]
+fn a_database_that_was_set_back_is_told_of_by_the_fleet() {
+    let house = House::well(2, NOON);
+    let ahead = ("web-1".to_owned(), at("2026-11-21T11:45:00Z"));
+    let found = troubles_with(&house, |facts| facts.ahead = Some(&ahead));
+    assert_eq!(titles(&found), ["The server's database is older than its agents remember."]);
+    assert_eq!(found[0].cause, "web-1 has met a later state of it.");
+}
+
+#[test]
 fn a_lost_outbox_is_told_of() {
     let house = House::well(1, NOON);
     let reset = [ResetOutbox { host_id: house.hosts[0].id, at: at("2026-11-21T11:45:00Z") }];
@@ -363,6 +373,7 @@ fn a_rule_that_is_switched_off_finds_nothing() {
         crowded: &[],
         reset: &[],
         own_backup: &house.own_backup,
+        ahead: None,
         noticed: &NOTICED,
     };
     let mut settings = Rule::ALL.map(Rule::default_setting);

@@ -28,7 +28,7 @@ pub struct AlertFilter {
     pub before: Option<String>,
 }
 
-/// How long a lost outbox is told of.
+/// How long a lost outbox, or a database that was set back, is told of.
 const RESET_TOLD: SignedDuration = SignedDuration::from_hours(24);
 
 const SELECT: &str = "SELECT id, key, rule, severity, state, title, cause, action, subjects, count,
@@ -280,6 +280,25 @@ impl Store {
             Ok(ResetOutbox { host_id: row.parsed("id")?, at: row.time("outbox_reset_at")? })
         };
         rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
+    }
+
+    /// The first agent within [`RESET_TOLD`] that showed that this database is older than one it
+    /// has met.
+    pub(crate) async fn first_ahead(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<(String, Timestamp)>, Error> {
+        const PHASE: &str = "reading who has met a later state";
+        let since = now.saturating_sub(RESET_TOLD).unwrap_or(Timestamp::MIN);
+        let row = sqlx::query(
+            "SELECT name, ahead_at FROM hosts WHERE ahead_at >= $1 ORDER BY ahead_at, name LIMIT 1",
+        )
+        .bind(since.as_millisecond())
+        .fetch_optional(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let read = |row: &SqliteRow| Ok((row.text("name")?, row.time("ahead_at")?));
+        row.as_ref().map(read).transpose().map_err(Error::database(PHASE))
     }
 
     /// Hosts whose outbox is nearly full.

@@ -90,6 +90,16 @@ pub(super) async fn note(
     append(connection, Draft { actor, action, subject, ..Draft::default() }).await
 }
 
+/// Adds an entry about a change: how it was, and how it is now. Never a secret.
+pub(super) async fn changed(
+    connection: &mut SqliteConnection,
+    (actor, action, subject): (&str, &str, &str),
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Result<(), sqlx::Error> {
+    append(connection, Draft { actor, action, subject, before, after, ..Draft::default() }).await
+}
+
 /// Adds an entry to the chain, in the transaction that does what it tells of.
 pub(super) async fn append(
     connection: &mut SqliteConnection,

@@ -46,7 +46,11 @@ impl Store {
         if !added {
             return Err(Error::ChannelExists { name: new.name.clone() });
         }
-        audit::note(&mut tx, actor, "channel.add", &new.name)
+        let after = serde_json::json!({
+            "kind": new.settings.kind(), "target": new.settings.target(),
+            "severity_min": new.severity_min, "host_id": new.host, "group": new.group,
+        });
+        audit::changed(&mut tx, (actor, "channel.add", &new.name), None, Some(after))
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -91,7 +95,12 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "channel.remove", &channel.name)
+        let before = serde_json::json!({
+            "kind": channel.kind, "target": channel.target,
+            "severity_min": channel.severity_min, "host_id": channel.host_id,
+            "group": channel.group,
+        });
+        audit::changed(&mut tx, (actor, "channel.remove", &channel.name), Some(before), None)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))

@@ -9,6 +9,7 @@ use holdfast_protocol::{
     },
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -92,7 +93,7 @@ impl Store {
         if !insert(&mut tx, host, group).await.map_err(Error::database(PHASE))? {
             return Err(Error::GroupExists { name: group.name.clone() });
         }
-        finish(&mut tx, actor, "group.add", host, &group.name)
+        finish(&mut tx, actor, "group.add", (host, &group.name), None)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -115,6 +116,7 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         let found = find(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
         let found = found.ok_or_else(|| not_found(name))?;
+        let before = described(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
         sqlx::query("DELETE FROM source_groups WHERE host_id = $1 AND name = $2")
             .bind(host.to_string())
             .bind(name)
@@ -128,7 +130,9 @@ impl Store {
         evaluation::close_form(&mut tx, host, name, self.now())
             .await
             .map_err(Error::database(PHASE))?;
-        finish(&mut tx, actor, "group.remove", host, name).await.map_err(Error::database(PHASE))?;
+        finish(&mut tx, actor, "group.remove", (host, name), before)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
         Ok(others)
@@ -147,6 +151,7 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "changing a source group";
         let mut tx = self.begin(PHASE).await?;
+        let before = described(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
         let changed = sqlx::query(
             "UPDATE source_groups SET repository_id = COALESCE($3, repository_id),
                  includes = COALESCE($4, includes), excludes = COALESCE($5, excludes),
@@ -165,7 +170,9 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(not_found(name));
         }
-        finish(&mut tx, actor, "group.change", host, name).await.map_err(Error::database(PHASE))?;
+        finish(&mut tx, actor, "group.change", (host, name), before)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
         Ok(())
@@ -185,6 +192,7 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "setting a retention";
         let mut tx = self.begin(PHASE).await?;
+        let before = described(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
         let changed =
             sqlx::query("UPDATE source_groups SET retention = $3 WHERE host_id = $1 AND name = $2")
                 .bind(host.to_string())
@@ -196,7 +204,7 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(not_found(name));
         }
-        audit::note(&mut tx, actor, "group.retention", &format!("{host}/{name}"))
+        tell(&mut tx, actor, "group.retention", (host, name), before)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -218,6 +226,7 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "setting an objective";
         let mut tx = self.begin(PHASE).await?;
+        let before = described(&mut tx, host, name).await.map_err(Error::database(PHASE))?;
         let changed = sqlx::query(
             "UPDATE source_groups SET objective_seconds = $3 WHERE host_id = $1 AND name = $2",
         )
@@ -230,7 +239,7 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(not_found(name));
         }
-        audit::note(&mut tx, actor, "group.objective", &format!("{host}/{name}"))
+        tell(&mut tx, actor, "group.objective", (host, name), before)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -298,11 +307,65 @@ pub(super) async fn finish(
     connection: &mut SqliteConnection,
     actor: &str,
     action: &'static str,
-    host: HostId,
-    group: &str,
+    (host, group): (HostId, &str),
+    before: Option<Value>,
 ) -> Result<(), sqlx::Error> {
     host::raise_config_version(&mut *connection, host).await?;
-    audit::note(connection, actor, action, &format!("{host}/{group}")).await
+    tell(connection, actor, action, (host, group), before).await
+}
+
+/// Tells the audit of a change: how the group was, and how it is now.
+async fn tell(
+    connection: &mut SqliteConnection,
+    actor: &str,
+    action: &str,
+    (host, group): (HostId, &str),
+    before: Option<Value>,
+) -> Result<(), sqlx::Error> {
+    let after = described(&mut *connection, host, group).await?;
+    let subject = format!("{host}/{group}");
+    audit::changed(connection, (actor, action, &subject), before, after).await
+}
+
+/// A group and its schedule in the words of the audit; `None` when there is none.
+pub(super) async fn described(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    name: &str,
+) -> Result<Option<Value>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT r.name AS repository, g.includes, g.excludes, g.options, g.retention,
+             g.objective_seconds, s.cron, s.time_zone, s.enabled, s.timing
+         FROM source_groups g JOIN repositories r ON r.id = g.repository_id
+         LEFT JOIN schedules s ON s.host_id = g.host_id AND s.group_name = g.name
+         WHERE g.host_id = $1 AND g.name = $2",
+    )
+    .bind(host.to_string())
+    .bind(name)
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(read_described).transpose()
+}
+
+fn read_described(row: &SqliteRow) -> Result<Value, sqlx::Error> {
+    let schedule = match row.text_opt("cron")? {
+        None => Value::Null,
+        Some(cron) => serde_json::json!({
+            "cron": cron,
+            "time_zone": row.text("time_zone")?,
+            "enabled": row.flag("enabled")?,
+            "timing": row.json::<Value>("timing")?,
+        }),
+    };
+    Ok(serde_json::json!({
+        "repository": row.text("repository")?,
+        "includes": row.json::<Value>("includes")?,
+        "excludes": row.json::<Value>("excludes")?,
+        "options": row.json::<Value>("options")?,
+        "retention": row.json_opt::<Value>("retention")?,
+        "objective_seconds": row.int_opt("objective_seconds")?,
+        "schedule": schedule,
+    }))
 }
 
 async fn insert(

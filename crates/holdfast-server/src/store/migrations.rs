@@ -27,6 +27,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (15, "upkeep", include_str!("../../migrations/0015_upkeep.sql")),
     (16, "maintenance", include_str!("../../migrations/0016_maintenance.sql")),
     (17, "digest", include_str!("../../migrations/0017_digest.sql")),
+    (18, "witness", include_str!("../../migrations/0018_witness.sql")),
 ];
 
 /// Brings the database up to date.

@@ -71,7 +71,8 @@ impl Store {
         if !added {
             return Err(Error::RepositoryExists { name: new.name.clone() });
         }
-        audit::note(&mut tx, actor, "repository.add", &new.name)
+        let after = serde_json::json!({ "kind": new.kind, "location": new.location });
+        audit::changed(&mut tx, (actor, "repository.add", &new.name), None, Some(after))
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;

@@ -42,9 +42,11 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         found.ok_or_else(|| group::not_found(group))?;
+        let before =
+            group::described(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         let replaced = replace(&mut tx, host, group, schedule, self.now()).await;
         replaced.map_err(Error::database(PHASE))?;
-        group::finish(&mut tx, actor, "schedule.set", host, group)
+        group::finish(&mut tx, actor, "schedule.set", (host, group), before)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -66,6 +68,8 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         let found = group::find(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         found.ok_or_else(|| group::not_found(group))?;
+        let before =
+            group::described(&mut tx, host, group).await.map_err(Error::database(PHASE))?;
         let removed = sqlx::query("DELETE FROM schedules WHERE host_id = $1 AND group_name = $2")
             .bind(host.to_string())
             .bind(group)
@@ -79,7 +83,7 @@ impl Store {
         evaluation::close_form(&mut tx, host, group, self.now())
             .await
             .map_err(Error::database(PHASE))?;
-        group::finish(&mut tx, actor, "schedule.remove", host, group)
+        group::finish(&mut tx, actor, "schedule.remove", (host, group), before)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, group, outbox,
+    Error, Store, audit, group, outbox,
     row::{Columns, int, json},
     schedule as schedules,
 };
@@ -135,7 +135,7 @@ pub(super) async fn open(
     now: Timestamp,
 ) -> Result<Result<Opened, Refusal>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT incarnation, boot, instance, next_seq FROM hosts
+        "SELECT name, incarnation, boot, instance, next_seq, epoch FROM hosts
          WHERE id = $1 AND removed_at IS NULL",
     )
     .bind(host.to_string())
@@ -145,6 +145,7 @@ pub(super) async fn open(
         Ok(row) => row,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    witness(&mut *connection, host, hello, &row, now).await?;
     catch_up(&mut *connection, host, hello, row.int("next_seq")?).await?;
     take_epoch(connection, host, hello, now).await.map(Ok)
 }
@@ -164,6 +165,31 @@ fn check(row: Option<SqliteRow>, hello: &Hello) -> Result<Result<SqliteRow, Refu
         }
         Some(_) => Ok(row),
     })
+}
+
+/// An agent that has met a later epoch, or records that we never numbered, has met a later state of
+/// this database: it was restored from a copy, or somebody put an older one in its place. Who did
+/// that could have left out what the audit told since, but not what the fleet remembers.
+async fn witness(
+    connection: &mut SqliteConnection,
+    host: HostId,
+    hello: &Hello,
+    row: &SqliteRow,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let (epoch, next) = (row.count("epoch")?, row.count("next_seq")?);
+    if hello.epoch <= epoch && hello.received < next {
+        return Ok(());
+    }
+    sqlx::query("UPDATE hosts SET ahead_at = $2 WHERE id = $1")
+        .bind(host.to_string())
+        .bind(now.as_millisecond())
+        .execute(&mut *connection)
+        .await?;
+    let name = row.text("name")?;
+    let ours = serde_json::json!({ "epoch": epoch, "next_record": next });
+    let theirs = serde_json::json!({ "epoch": hello.epoch, "received": hello.received });
+    audit::changed(connection, ("server", "server.set_back", &name), Some(ours), Some(theirs)).await
 }
 
 /// An agent that holds records we never numbered has met a later state of this database, which was

@@ -40,7 +40,11 @@ impl Store {
         let id = Uuid::now_v7();
         let mut tx = self.begin(PHASE).await?;
         insert(&mut tx, actor, id, new, self.now()).await.map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "silence.add", &new.reason)
+        let after = serde_json::json!({
+            "until": new.until, "host_id": new.host, "group": new.group, "rule": new.rule,
+            "alert_id": new.alert,
+        });
+        audit::changed(&mut tx, (actor, "silence.add", &new.reason), None, Some(after))
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;

@@ -192,18 +192,20 @@ impl Store {
     pub async fn remove_user(&self, actor: &str, name: &str) -> Result<(), Error> {
         const PHASE: &str = "removing a user";
         let mut tx = self.begin(PHASE).await?;
-        let removed = sqlx::query("DELETE FROM users WHERE name = $1")
-            .bind(name)
-            .execute(&mut *tx)
-            .await
-            .map_err(Error::database(PHASE))?;
-        if removed.rows_affected() == 0 {
-            return Err(not_found(name));
-        }
+        let role: Option<String> =
+            sqlx::query_scalar("DELETE FROM users WHERE name = $1 RETURNING role")
+                .bind(name)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(Error::database(PHASE))?;
+        let role = role.ok_or_else(|| not_found(name))?;
         if !has_admin(&mut tx, self.now()).await.map_err(Error::database(PHASE))? {
             return Err(Error::LastAdmin);
         }
-        audit::note(&mut tx, actor, "user.remove", name).await.map_err(Error::database(PHASE))?;
+        let before = serde_json::json!({ "role": role });
+        audit::changed(&mut tx, (actor, "user.remove", name), Some(before), None)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_access();
         Ok(())

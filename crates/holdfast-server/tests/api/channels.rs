@@ -84,10 +84,18 @@ async fn a_channel_is_added_by_an_address_and_reaches_a_real_receiver() {
         assert!(!added.text.contains("canary"), "{}", added.text);
         let tested = server.post(&format!("/channels/{name}/test"), &json!({})).await.expect(200);
         assert_eq!(tested, json!({"delivered": true}), "{name}");
-        let uris: Vec<String> = web.take().into_iter().map(|came| came.uri).collect();
-        assert_eq!(uris, Vec::from_iter((!uri.is_empty()).then(|| uri.to_owned())), "{name}");
+        let came = web.take();
+        let uris: Vec<&str> = came.iter().map(|came| came.uri.as_str()).collect();
+        assert_eq!(uris, Vec::from_iter((!uri.is_empty()).then_some(uri)), "{name}");
+        for came in came {
+            assert_eq!(came.headers["content-type"], "application/json", "{name}");
+            assert!(came.body.contains("This is a test"), "{name}: {}", came.body);
+        }
     }
     assert!(relay.take()[0].contains("To: b@a.example"));
+    web.answer(500);
+    let tested = server.post("/channels/json/test", &json!({})).await.expect(200);
+    assert_eq!(tested["delivered"], false);
     for wrong in [
         json!({"name": "x", "address": "pigeon://canary"}),
         json!({"name": "x", "address": "ntfy://canary", "settings": {"kind": "slack", "url": "https://canary"}}),

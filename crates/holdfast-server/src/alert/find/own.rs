@@ -48,8 +48,25 @@ fn never_made(facts: &FleetFacts<'_>) -> Option<Finding> {
     })
 }
 
+/// The fleet remembers more than the database.
+pub(super) fn set_back(facts: &FleetFacts<'_>) -> Option<Finding> {
+    let (host, at) = facts.ahead?;
+    Some(Finding {
+        title: "The server's database is older than its agents remember.".to_owned(),
+        cause: format!("{host} has met a later state of it."),
+        action: "That is so after `holdfast server restore`. If nobody restored it, somebody has \
+                 put an older copy in its place: compare `holdfast audit verify --anchor` with an \
+                 anchor kept elsewhere."
+            .to_owned(),
+        ..finding_of(Rule::ServerSetBack, Severity::Warning, *at)
+    })
+}
+
 fn finding(severity: Severity, since: Timestamp) -> Finding {
-    let rule = Rule::ServerBackup;
+    finding_of(Rule::ServerBackup, severity, since)
+}
+
+fn finding_of(rule: Rule, severity: Severity, since: Timestamp) -> Finding {
     Finding {
         rule,
         ripe: false,

@@ -321,7 +321,12 @@ async fn insert(
     .execute(&mut *connection)
     .await?;
     lease::dispatch(&mut *connection, host, run, asked.at).await?;
-    audit::note(connection, asked.actor, "job.run", &run.job_id.to_string()).await
+    let after = serde_json::json!({
+        "host_id": host, "operation": run.operation, "group": run.tag,
+        "repository_id": run.repository_id,
+    });
+    let job = run.job_id.to_string();
+    audit::changed(connection, (asked.actor, "job.run", &job), None, Some(after)).await
 }
 
 /// The parameters as people gave them: without the word that names the operation.
