@@ -15,7 +15,6 @@ use holdfast_e2e::{
     data, programs,
     stage::{BACKUP_LIMIT, GROUP, HOST, Stage},
     tree::Tree,
-    wait,
 };
 use serde_json::Value;
 

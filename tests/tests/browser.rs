@@ -1,9 +1,13 @@
 //! The dashboard over a real fleet, in a real browser.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 use holdfast_e2e::browser::Visit;
 use holdfast_e2e::data;
+use holdfast_e2e::programs;
 use holdfast_e2e::stage::{BACKUP_LIMIT, GROUP, HOST, Stage};
+use holdfast_e2e::wait;
 
 #[test]
 fn browser_shows_a_backup_move_and_comes_back_after_a_server_restart() -> Result<()> {
@@ -71,6 +75,48 @@ fn browser_pauses_resumes_and_cancels() -> Result<()> {
     let (pause, cancel) = (format!("pause={HOST}/{GROUP}"), format!("cancel={HOST}/{GROUP}"));
     Visit::steps(&stage.fleet, "steer", &[&pause, &cancel])?.finish()?;
     anyhow::ensure!(stage.fleet.repository().snapshots()?.is_empty(), "a cancelled one is there");
+    stage.fleet.stop()
+}
+
+#[test]
+fn browser_looks_into_snapshots_and_brings_files_back() -> Result<()> {
+    // Old restics cannot look first; where there is a newer one, that is seen too.
+    let newest = programs::restics()?.pop().context("there is no restic")?;
+    let mut stage = Stage::with_restic(&newest)?;
+    stage.fleet.add_host(HOST)?;
+    let source = stage.source()?;
+    let photo = source.join("deep/photo.dat");
+    fs::create_dir_all(source.join("deep"))?;
+    data::random_file(&photo, 3_000_000, 5)?;
+    let hostile = source.join("<img src=x onerror=hacked=1>");
+    fs::write(&hostile, "text")?;
+    stage.fleet.add_group(HOST, GROUP, &[&source], &[])?;
+    stage.back_up()?;
+    let later = source.join("later.txt");
+    fs::write(&later, "later")?;
+    stage.back_up()?;
+    wait::until("both snapshots in the list", BACKUP_LIMIT, || {
+        let listed = stage.fleet.operator.json(&["snapshots", HOST])?;
+        Ok((listed["snapshots"].as_array().map(Vec::len) == Some(2)).then_some(()))
+    })?;
+    let restored = stage.path().join("restored");
+    fs::create_dir(&restored)?;
+    let policy = format!("[restore]\nroots = [\"{}\"]\n", restored.display());
+    fs::write(stage.fleet.agents[0].data().join("policy.toml"), policy)?;
+
+    let (photo_path, restored_path) = (photo.display(), restored.display());
+    let steps = [
+        format!("browse={HOST}:{}", hostile.display()),
+        format!("download={HOST}:{photo_path}:{photo_path}"),
+        format!("search={HOST}:PHOTO:{photo_path}"),
+        format!("compare={HOST}:{}", later.display()),
+        format!("restore={HOST}:{photo_path}:{restored_path}"),
+        format!("hostile={HOST}"),
+    ];
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    Visit::steps(&stage.fleet, "look", &steps)?.finish()?;
+    let copy = restored.join(photo.strip_prefix("/")?);
+    anyhow::ensure!(fs::read(copy)? == fs::read(&photo)?, "the restored file is another");
     stage.fleet.stop()
 }
 

@@ -125,6 +125,27 @@ const STEPS = {
     await walk(page, path);
   },
 
+  /** Finds a file by a part of its name, wherever it lies. */
+  async search(page, what) {
+    const [host, words, path] = parts(what);
+    await openNewest(page, host);
+    await page.getByRole('searchbox', { name: 'Search this snapshot' }).fill(words);
+    await page.keyboard.press('Enter');
+    await wait(`${path} being found`, () => page.locator('tr[data-entry]', { hasText: path }).count());
+  },
+
+  /** Compares the two newest snapshots; this path must be among what changed. */
+  async compare(page, what) {
+    const [host, path] = parts(what);
+    await page.goto(at(`/hosts/${encodeURIComponent(host)}/snapshots`));
+    const boxes = page.locator('tr[data-snapshot] input[type=checkbox]');
+    await wait('two snapshots', async () => (await boxes.count()) >= 2);
+    await boxes.nth(0).check();
+    await boxes.nth(1).check();
+    await page.getByRole('link', { name: 'Compare' }).click();
+    await wait(`${path} having changed`, () => page.locator('tr[data-change]', { hasText: path }).count());
+  },
+
   /** Restores a file or folder into another folder, having looked first. */
   async restore(page, what) {
     const [host, path, target] = parts(what);
@@ -133,6 +154,8 @@ const STEPS = {
     await page.locator(`tr[data-entry="${path.split('/').at(-1)}"] input`).check();
     await page.getByRole('link', { name: 'Restore 1 item' }).click();
     await page.fill('#restore-directory', target);
+    // Old restics know no other rule.
+    await page.selectOption('#restore-overwrite', 'always');
     // An old restic cannot look first and says so; the way without is offered at once.
     await page.getByRole('button', { name: 'Look first' }).click();
     const go = page.getByRole('button', { name: /^Restore (now|without looking first)$/ });
@@ -204,7 +227,11 @@ async function walk(page, path) {
     await wait(`the folder ${folder}`, () => row.count());
     await row.locator('button').click();
   }
-  await wait(`the file ${names.at(-1)}`, () => page.locator(`tr[data-entry="${names.at(-1)}"]`).count());
+  const file = page.locator(`tr[data-entry="${names.at(-1)}"]`);
+  await wait(`the file ${names.at(-1)}`, () => file.count());
+  // A name is text, whatever it looks like.
+  await wait('its name in full', async () => (await file.innerText()).includes(names.at(-1)));
+  equal('what a name did', await page.evaluate(() => window.hacked), undefined);
 }
 
 async function run() {
