@@ -10,6 +10,7 @@
 //! The journal leads and the runner follows: commands and slots only change the journal, and the
 //! runner compares it with what runs. So a wish that comes while the runner is busy is never lost.
 
+mod attempts;
 mod hook;
 mod listing;
 mod log;

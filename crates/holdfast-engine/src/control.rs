@@ -50,6 +50,14 @@ impl Control {
         let _ = self.wish.subscribe().wait_for(|wish| wish.cancelled).await;
     }
 
+    /// Resolves when nobody wants the job to be paused, or it was cancelled.
+    ///
+    /// # Cancel safety
+    /// Safe: it only looks.
+    pub async fn resumed(&self) {
+        let _ = self.wish.subscribe().wait_for(|wish| wish.cancelled || !wish.paused).await;
+    }
+
     /// Sees every later change, and the present wish as the first of them.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Wish> {
         let mut wishes = self.wish.subscribe();

@@ -292,8 +292,8 @@ impl<'a> Supervisor<'a> {
             State::Running => self.stop(Stop::TimedOut),
             State::Paused => {
                 self.reporter.remark(
-                    "the pause outlasted what restic's lock bears: the job is stopped; \
-                     started again, it goes on with what was uploaded",
+                    "the pause outlasted what restic's lock bears: restic is stopped; begun again, \
+                     it goes on with what was uploaded",
                 );
                 self.stop(Stop::PausedTooLong);
             }

@@ -28,6 +28,8 @@ pub(super) struct Report<'a> {
     context: &'a Context,
     entry: &'a Entry,
     is_started: bool,
+    attempt: u32,
+    started_at: Option<Timestamp>,
     log: LogBuffer,
     progress: Option<EngineProgress>,
     progress_due: Instant,
@@ -39,6 +41,8 @@ impl<'a> Report<'a> {
             context,
             entry,
             is_started: false,
+            attempt: 1,
+            started_at: None,
             log: LogBuffer::new(entry.job_id()),
             progress: None,
             progress_due: Instant::now(),
@@ -53,6 +57,26 @@ impl<'a> Report<'a> {
     /// The first line of the job's log.
     pub(super) fn begin(&mut self, line: &str) {
         self.capture(Source::Event, line.to_owned());
+    }
+
+    /// A line between two tries. It is told at once: the next try may be long in coming.
+    pub(super) fn between(&mut self, line: &str) {
+        self.capture(Source::Event, line.to_owned());
+        self.send_log();
+    }
+
+    /// What comes is another try.
+    pub(super) fn try_again(&mut self, attempt: u32) {
+        self.attempt = attempt;
+        self.is_started = false;
+    }
+
+    /// What a long pause has stopped runs again.
+    ///
+    /// # Errors
+    /// When the disk refused the record.
+    pub(super) async fn go_on(&mut self) -> Result<(), StoreError> {
+        self.change(Status::Running).await
     }
 
     /// The last line of the job's log.
@@ -103,13 +127,14 @@ impl<'a> Report<'a> {
         self.context.state.note_child(self.entry.job_id(), child, started).await
     }
 
-    fn started(&self) -> Started {
+    fn started(&mut self) -> Started {
         let Entry { run, slot, .. } = self.entry;
+        let started_at = *self.started_at.get_or_insert_with(Timestamp::now);
         Started {
             job_id: run.job_id,
             operation: run.operation,
-            started_at: Timestamp::now(),
-            attempt: 1,
+            started_at,
+            attempt: self.attempt,
             tag: run.tag.clone(),
             schedule_id: slot.map(|slot| slot.schedule_id),
             scheduled_at: slot.map(|slot| slot.scheduled_at),

@@ -15,15 +15,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, job_error, queue, queue::Limits, task, without_result};
+use super::{Context, attempts::Rest, job_error, queue, queue::Limits, task, without_result};
 use crate::{
     error::chain,
-    state::{Entry, Wanted},
+    state::{Entry, Stage, Wanted},
 };
 
 /// How long running jobs may take to end when the agent stops. restic gets 20 s to clean up before
 /// it is killed; a service manager usually gives 90 s to everything.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether those that wait may start beside one that rests.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Follows the journal: starts what may start, steers what runs, waits for what ends.
 pub struct Runner {
@@ -41,6 +44,7 @@ type Ended = Result<(Id, Result<(), StoreError>), JoinError>;
 
 struct Running {
     control: Control,
+    rest: Rest,
     repository: RepositoryId,
     steered: Wanted,
 }
@@ -83,11 +87,16 @@ impl Runner {
         let version = self.context.state.settings().borrow().config_version();
         self.steer(&entries);
         let deadline = self.give_up_waiting(&entries, version).await?;
-        let running = self.running.iter().map(|(job, it)| (*job, it.repository)).collect();
+        // One that waits between two tries holds nobody up; its entry is past its intent.
+        let awake = self.running.iter().filter(|(_, it)| !it.rest.is_resting());
+        let running = awake.map(|(job, it)| (*job, it.repository)).collect();
         for entry in queue::ready(&entries, &running, version, self.limits) {
             self.start(entry);
         }
-        Ok(deadline)
+        // Nobody tells when a job begins to rest.
+        let others_wait = entries.iter().any(|entry| entry.stage == Stage::Received);
+        let look = others_wait.then(|| Instant::now() + LOOK_INTERVAL);
+        Ok(deadline.into_iter().chain(look).min())
     }
 
     /// Passes wishes on to the jobs they are about.
@@ -130,9 +139,15 @@ impl Runner {
         let job = entry.job_id();
         let control = Control::new();
         let repository = entry.run.repository_id;
-        let running = Running { control: control.clone(), repository, steered: Wanted::Run };
+        let rest = Rest::default();
+        let running = Running {
+            control: control.clone(),
+            rest: rest.clone(),
+            repository,
+            steered: Wanted::Run,
+        };
         self.running.insert(job, running);
-        let task = task::run(self.context.clone(), entry, control, self.stopping.clone());
+        let task = task::run(self.context.clone(), entry, control, rest, self.stopping.clone());
         let handle = self.tasks.spawn(task);
         self.jobs_of_tasks.insert(handle.id(), job);
     }

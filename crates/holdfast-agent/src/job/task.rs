@@ -12,7 +12,14 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, job_error, perform::Plan, report::Report, words};
+use super::{
+    Context,
+    attempts::{Attempts, Next, Rest},
+    job_error,
+    perform::Plan,
+    report::Report,
+    words,
+};
 use crate::{
     config::create_private_dir,
     policy::Policy,
@@ -30,6 +37,7 @@ pub(super) async fn run(
     context: Context,
     entry: Entry,
     control: Control,
+    rest: Rest,
     stopping: CancellationToken,
 ) -> Result<(), StoreError> {
     let job = entry.job_id();
@@ -41,7 +49,8 @@ pub(super) async fn run(
         let operation = entry.run.operation.as_str();
         tracing::info!(job_id = %job, operation, group = entry.run.tag, "job starts");
         let mut report = Report::new(&context, &entry);
-        let outcome = perform(&context, &plan, &access, &control, &mut report).await?;
+        let outcome = Box::pin(tries(&context, &plan, &access, (&control, &rest), &mut report));
+        let outcome = outcome.await?;
         let outcome =
             if stopping.is_cancelled() { own_up(&context, job, outcome).await? } else { outcome };
         report.conclude(&words::end(plan.parameters(), &outcome));
@@ -69,6 +78,34 @@ fn make_private(directory: &Path) -> Result<(), JobError> {
         let action = "Check the free space and the permissions of the agent's data directory.";
         job_error("scratch_unusable", &message, action)
     })
+}
+
+/// Performs it as often as it takes, or as may be.
+async fn tries(
+    context: &Context,
+    plan: &Plan,
+    access: &Access,
+    (control, rest): (&Control, &Rest),
+    report: &mut Report<'_>,
+) -> Result<Outcome, StoreError> {
+    let mut attempts = Attempts::new(&report.entry().run);
+    loop {
+        let outcome = perform(context, plan, access, control, report).await?;
+        let Some(next) = attempts.after(&outcome, control) else { return Ok(outcome) };
+        report.between(&words::between(&attempts, next, &outcome));
+        if !attempts.wait_for(next, rest, control).await {
+            let error = job_error("cancelled", "It was ended between two tries.", "");
+            return Ok(Outcome { status: Status::Cancelled, error: Some(error), ..outcome });
+        }
+        match next {
+            Next::Retry(_) => report.try_again(attempts.number),
+            Next::WhenResumed => report.go_on().await?,
+        }
+        // A try may have taken its private files away.
+        if let Err(error) = make_private(&access.scratch_dir) {
+            return Ok(Outcome { status: Status::Failed, error: Some(error), ..outcome });
+        }
+    }
 }
 
 async fn perform(

@@ -14,9 +14,9 @@ use holdfast_link::{
 use holdfast_protocol::{
     Message, Payload,
     message::{
-        command::{Cancel, Pause, Resume, Run},
+        command::{Cancel, Pause, Resume, Retry, Run},
         config::{self, Secret},
-        job::{Operation, StateChange},
+        job::{self, Operation, StateChange},
         link::Facts,
         snapshot,
     },
@@ -320,6 +320,118 @@ async fn a_running_job_is_paused_and_goes_on_and_says_so() {
     assert_eq!(statuses(&records), [Status::Paused, Status::Running]);
     bench.command(Message::CommandCancel(Cancel { job_id })).await;
     assert_eq!(bench.await_end().await.status, Status::Cancelled);
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+/// A restic whose first `count` backups do what `instead` says.
+async fn moody_restic(bench: &mut Bench, count: u32, instead: &str) {
+    let (program, tries) = (bench.path("moody-restic"), bench.path("tries"));
+    let real = bench.context.restic.program().display().to_string();
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' backup '*)\n\
+         echo >> '{0}'\n[ $(wc -l < '{0}') -gt {count} ] || {{ {instead}; }};;\nesac\n\
+         exec '{real}' \"$@\"\n",
+        tries.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.context.restic = Arc::new(Restic::discover(Some(&program)).await.unwrap());
+}
+
+async fn order_with(bench: &mut Bench, retry: Retry) -> JobId {
+    let source = bench.source();
+    let job_id = JobId::from_uuid(Uuid::from_u128(1));
+    let run = Run {
+        config_version: 1,
+        tag: "etc".to_owned(),
+        includes: vec![source.to_string_lossy().into_owned()],
+        retry,
+        ..Run::new(job_id, Operation::Backup, repository())
+    };
+    bench.command(Message::CommandRun(run)).await;
+    job_id
+}
+
+fn tries(records: &[Payload]) -> Vec<u32> {
+    records.iter().map(|it| it.parse::<job::Started>().unwrap().attempt).collect()
+}
+
+#[tokio::test]
+async fn a_backup_that_failed_is_tried_again_and_ends_once() {
+    let mut bench = Bench::new(None).await;
+    moody_restic(&mut bench, 2, "echo Fatal: no >&2; exit 1").await;
+    order_with(&mut bench, Retry { retry_max: 3, retry_backoff_seconds: 0 }).await;
+    let (stop, runner) = bench.start(Limits::default());
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Succeeded, "{:?}", end.error);
+    assert_eq!(tries(&bench.records("job.started").await), [1, 2, 3]);
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_try_is_the_end() {
+    let mut bench = Bench::new(None).await;
+    moody_restic(&mut bench, 9, "echo Fatal: no >&2; exit 1").await;
+    order_with(&mut bench, Retry { retry_max: 1, retry_backoff_seconds: 0 }).await;
+    let (stop, runner) = bench.start(Limits::default());
+    assert_eq!(bench.await_end().await.status, Status::Failed);
+    assert_eq!(tries(&bench.records("job.started").await), [1, 2]);
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_job_between_two_tries_lets_others_run_and_is_cancelled_at_once() {
+    let mut bench = Bench::new(None).await;
+    moody_restic(&mut bench, 1, "echo Fatal: no >&2; exit 1").await;
+    let first = order_with(&mut bench, Retry { retry_max: 1, retry_backoff_seconds: 3600 }).await;
+    let source = bench.source();
+    let second = bench.order(2, &source, 1).await;
+    let (stop, runner) = bench.start(Limits::default());
+    let end = bench.await_end().await;
+    assert_eq!((end.job_id, end.status), (second, Status::Succeeded));
+    bench.command(Message::CommandCancel(Cancel { job_id: first })).await;
+    let ends = bench.await_records("job.finished", 2).await;
+    let end: Finished = ends[1].parse().unwrap();
+    assert_eq!((end.job_id, end.status), (first, Status::Cancelled));
+    stop.cancel();
+    runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_too_long_a_pause_has_stopped_goes_on_when_it_is_resumed() {
+    let mut bench = Bench::new(None).await;
+    let marker = bench.path("stuck");
+    let stuck =
+        format!("echo $$ > '{0}.new'; mv '{0}.new' '{0}'; exec sleep 600", marker.display());
+    moody_restic(&mut bench, 1, &stuck).await;
+    let patience = holdfast_engine::Patience {
+        pause_max: Duration::from_millis(50),
+        ..holdfast_engine::Patience::default()
+    };
+    let restic = Restic::clone(&bench.context.restic).with_patience(patience);
+    bench.context.restic = Arc::new(restic);
+    let job_id = order_with(&mut bench, Retry::default()).await;
+    let (stop, runner) = bench.start(Limits::default());
+    await_file(&marker).await;
+    bench.command(Message::CommandPause(Pause { job_id })).await;
+    let process = fs::read_to_string(&marker).unwrap();
+    let process = PathBuf::from("/proc").join(process.trim());
+    let gone = async {
+        while process.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("the paused restic is ended");
+    assert!(bench.records("job.finished").await.is_empty(), "the job is only paused");
+    bench.command(Message::CommandResume(Resume { job_id })).await;
+    let end = bench.await_end().await;
+    assert_eq!(end.status, Status::Succeeded, "{:?}", end.error);
+    let states = bench.records("job.state").await;
+    let last: StateChange = states.last().unwrap().parse().unwrap();
+    assert_eq!(last.status, Status::Running);
     stop.cancel();
     runner.await.unwrap();
 }

@@ -11,6 +11,8 @@ use holdfast_protocol::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
+use super::attempts::{Attempts, Next};
+
 /// What the job is about to do, and with what.
 pub(super) fn beginning(parameters: &Parameters, run: &Run, version: Version) -> String {
     format!("{} begins, with restic {version}", work(parameters, run))
@@ -76,6 +78,24 @@ fn forgetting(forget: &Forget) -> String {
         }
     };
     if forget.dry_run { format!("{what}, a try without removing anything") } else { what }
+}
+
+/// What a try came to, and when the next one comes.
+pub(super) fn between(attempts: &Attempts, next: Next, outcome: &Outcome) -> String {
+    let why = outcome.error.as_ref().map_or("it failed", |error| error.message.as_str());
+    match next {
+        Next::Retry(wait) => format!(
+            "try {} of {} failed: {why} The next one begins in {} s",
+            attempts.number,
+            attempts.max(),
+            wait.as_secs()
+        ),
+        Next::WhenResumed => {
+            "the pause is longer than restic's lock is safe: restic is stopped, and begins again \
+             when the job is resumed; what was uploaded is not uploaded twice"
+                .to_owned()
+        }
+    }
 }
 
 /// How the job ended and what came of it.

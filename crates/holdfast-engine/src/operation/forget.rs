@@ -1,5 +1,6 @@
 //! `restic forget`: removes snapshots of one host, by a policy or one by one, or those of many
 //! source groups, each by its own policy.
+//!
 //! On a repository that several hosts share, restic's own way of grouping (by host and paths) lets
 //! a policy miss or mix what belongs together. Here the host is always named, and groups are formed
 //! by host and tags, which the fleet chooses and a change of paths does not touch.
