@@ -18,6 +18,8 @@ const codec = await import(`./${dialect}.mjs`);
 
 let socket = null;
 let server = null;
+// Whether a server's sockets answer pings: by that an agent knows what was read.
+let answersPings = true;
 const routes = new Map();
 
 const tell = (event, more = {}) => process.stdout.write(`${JSON.stringify({ event, ...more })}\n`);
@@ -71,7 +73,7 @@ const orders = {
   listen({ path, token, port = 0 }) {
     const http = createServer(answer);
     server = { http, token };
-    const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
+    const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, autoPong: false });
     http.on('upgrade', (request, stream, head) => {
       const [asked] = request.url.split('?');
       if (asked !== path || !authorised(request)) {
@@ -84,6 +86,7 @@ const orders = {
         return;
       }
       sockets.handleUpgrade(request, stream, head, (accepted) => {
+        accepted.on('ping', (nonce) => answersPings && accepted.pong(nonce));
         hold(accepted);
         tell('open', { authorization: request.headers.authorization ?? null });
       });
@@ -95,6 +98,17 @@ const orders = {
   sockets({ taken }) {
     server.deaf = !taken;
     tell('sockets', { taken });
+  },
+
+  // What a connection must show from now on.
+  token({ token }) {
+    server.token = token;
+    tell('token');
+  },
+
+  pings({ answered }) {
+    answersPings = answered;
+    tell('pings', { answered });
   },
 
   route({ method, path, status = 200, body, headers }) {

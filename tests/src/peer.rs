@@ -113,6 +113,12 @@ impl Peer {
         self.seen.iter().any(fits)
     }
 
+    /// What has happened and was not asked for is of no interest any more.
+    pub fn forget(&mut self) {
+        while self.events.try_recv().is_ok() {}
+        self.seen.clear();
+    }
+
     /// Waits for an event that fits, and takes it.
     ///
     /// # Errors

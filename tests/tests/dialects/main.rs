@@ -4,8 +4,10 @@
 mod backupy;
 mod envelope;
 mod hostile;
+mod hostile_servers;
 mod joined;
 mod local;
 mod nerdbackup;
 mod page;
+mod served;
 mod theirs;

@@ -20,11 +20,14 @@ const TOKEN: &str = "their-agent-token";
 const PASSWORD: &str = "their repository's password";
 
 /// A peer that listens as a server, and our agent, which has joined it.
-struct Theirs {
+pub(crate) struct Theirs {
     agent: Process,
-    peer: Peer,
+    /// Their server.
+    pub(crate) peer: Peer,
     base: String,
     folder: TempDir,
+    /// More folders that go when the test ends.
+    more: Option<TempDir>,
     slow: SlowRestic,
 }
 
@@ -47,13 +50,17 @@ impl Theirs {
             peer,
             base,
             folder,
+            more: None,
             slow,
         };
-        theirs.join(dialect, arguments)?;
+        // Theirs needs folders that are only known now.
+        if dialect != "backupy" {
+            theirs.join(dialect, arguments)?;
+        }
         Ok(theirs)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -69,12 +76,28 @@ impl Theirs {
         Ok(())
     }
 
-    fn start(&mut self) -> Result<()> {
+    pub(crate) fn start(&mut self) -> Result<()> {
         let mut run = Command::new(Programs::beside_this_test()?.agent);
         run.args(["run", "--data", &self.path("agent"), "--restic"]).arg(self.slow.program());
         let log = self.folder.path().join("agent.log");
         self.agent = Process::spawn("our agent", &mut run, &log)?;
         Ok(())
+    }
+
+    /// Cuts the connection, and waits for the next one.
+    fn cut(&mut self) -> Result<()> {
+        self.peer.tell(&json!({"do": "drop"}))?;
+        self.peer.event("close")?;
+        self.peer.event("open").map(drop)
+    }
+
+    /// Whether the agent still runs; what it says of itself.
+    pub(crate) fn status(&mut self) -> Result<Value> {
+        self.agent.check_running()?;
+        let output = Command::new(Programs::beside_this_test()?.agent)
+            .args(["status", "--json", "--data", &self.path("agent")])
+            .output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// What restic itself finds in the repository.
@@ -101,7 +124,7 @@ fn is(kind: &'static str, job: &'static str) -> impl Fn(&Value) -> bool {
     move |frame| frame["type"] == kind && frame["data"]["job_id"] == job
 }
 
-fn nerdbackup() -> Result<Theirs> {
+pub(crate) fn nerdbackup() -> Result<Theirs> {
     let mut theirs = Theirs::new("nerdbackup", "/ws/agent", &["--agent-id", "agent-7"])?;
     let repo = json!({"id": "home", "storage_backend_id": "s", "policy_id": "p",
         "restic_repo_path": theirs.path("repository"), "restic_password": PASSWORD,
@@ -157,9 +180,7 @@ fn our_agent_does_a_whole_job_for_a_nerdbackup_server() -> Result<()> {
         is("job_started", "job-1")(frame) && frame["data"]["status"] == "paused"
     })?;
     // The line is cut while it stands still; the job and its name outlive it.
-    theirs.peer.tell(&json!({"do": "drop"}))?;
-    theirs.peer.event("close")?;
-    theirs.peer.event("open")?;
+    theirs.cut()?;
     theirs.peer.say(&json!({"type": "command", "action": "resume", "job_id": "job-1"}))?;
     theirs.slow.release_brake()?;
     let report = theirs.peer.frame("the report", |frame| frame["type"] == "job_report")?;
@@ -196,27 +217,38 @@ fn our_agent_polls_a_nerdbackup_server_that_takes_no_socket() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
+pub(crate) fn backupy() -> Result<Theirs> {
     let folder = tempfile::tempdir()?;
-    let password = folder.path().join("password");
+    let (small, password) = (folder.path().join("data"), folder.path().join("password"));
+    data::small_files(&small, 20, 3)?;
     std::fs::write(&password, PASSWORD)?;
-    let source = folder.path().join("data");
-    data::small_files(&source, 20, 3)?;
-    let repository = folder.path().join("vault").display().to_string();
-    let group = format!("shop={}", source.display());
+    let mut theirs = Theirs::new("backupy", "/v1/agents/connect", &[])?;
+    let (repository, source) = (theirs.path("repository"), theirs.path("source"));
+    let (shop, big) = (format!("shop={}", small.display()), format!("big={source}"));
     let password = password.display().to_string();
-    let arguments = ["--repository", &repository, "--password-file", &password, "--group", &group];
-    let mut theirs = Theirs::new("backupy", "/v1/agents/connect", &arguments)?;
-    theirs.slow.release_brake()?;
-    theirs.start()?;
-    theirs.peer.event("open")?;
+    let arguments = ["--repository", &repository, "--password-file", &password];
+    theirs.join("backupy", &[&arguments[..], &["--group", &shop, "--group", &big]].concat())?;
+    theirs.more = Some(folder);
+    Ok(theirs)
+}
+
+/// Takes the registration of the agent on a connection that is open.
+pub(crate) fn take_backupy(theirs: &mut Theirs) -> Result<Value> {
     let register = theirs.peer.frame("the registration", |frame| frame["body"] == "register")?;
-    ensure!(register["fields"]["os"] == "linux", "{register}");
-    let config = json!({"version": 5, "targets": [{"id": "t", "type": 1}],
-        "jobs": [{"id": "shop", "target_id": "t"}, {"id": "other", "target_id": "t"}]});
+    let jobs = ["shop", "big", "other"].map(|id| json!({"id": id, "target_id": "t"}));
+    let config = json!({"version": 5, "targets": [{"id": "t", "type": 1}], "jobs": jobs});
     theirs.peer.say(&json!({"body": "register_ack", "fields": {"session_id": "s",
         "config": config, "heartbeat_interval_sec": 30}}))?;
+    Ok(register)
+}
+
+#[test]
+fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
+    let mut theirs = backupy()?;
+    theirs.start()?;
+    theirs.peer.event("open")?;
+    let register = take_backupy(&mut theirs)?;
+    ensure!(register["fields"]["os"] == "linux", "{register}");
     let beat = theirs.peer.frame("a heartbeat", |frame| frame["body"] == "heartbeat")?;
     ensure!(beat["fields"]["config_version"] == 5, "{beat}");
     theirs.peer.say(&json!({"seq": 7, "correlation_id": "ping-1", "body": "ping",
@@ -228,8 +260,6 @@ fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
         json!({"body": "run_backup", "fields":
         {"job_id": job, "run_id": run, "manual_trigger": true}})
     };
-    theirs.peer.say(&run("shop", "run-1"))?;
-    theirs.peer.say(&run("shop", "run-1"))?;
     let end = |run: &'static str| {
         move |frame: &Value| {
             let ended = frame["body"] == "backup_completed"
@@ -237,35 +267,57 @@ fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
             ended && frame["fields"]["run_id"] == run
         }
     };
+    theirs.peer.say(&run("big", "run-0"))?;
+    theirs.peer.frame("progress", |frame| {
+        let fields = &frame["fields"];
+        let moves = fields["status"] == 2 && fields["progress_percent"].as_i64() > Some(0);
+        moves && fields["run_id"] == "run-0"
+    })?;
+    theirs.peer.say(&json!({"body": "cancel_job", "fields": {"job_id": "big"}}))?;
+    let cancelled = theirs.peer.frame("its end", end("run-0"))?;
+    ensure!(cancelled["fields"]["status"] == 5, "{cancelled}");
+
+    theirs.slow.release_brake()?;
+    theirs.peer.say(&run("shop", "run-1"))?;
+    theirs.peer.say(&run("shop", "run-1"))?;
     let done = theirs.peer.frame("the end", end("run-1"))?;
     ensure!(done["body"] == "backup_completed" && done["fields"]["job_id"] == "shop", "{done}");
+    let snapshots = theirs.snapshots()?;
+    ensure!(snapshots.len() == 1 && snapshots[0]["id"] == done["fields"]["s3_key"], "{done}");
     theirs.peer.say(&run("other", "run-2"))?;
     let failed = theirs.peer.frame("the refusal", end("run-2"))?;
     ensure!(failed["fields"]["status"] == 4, "{failed}");
     ensure!(failed["fields"]["error_message"].as_str().is_some_and(|text| !text.is_empty()));
 
     // It comes back by itself, registers first, and its numbers go on.
-    let seq = done["seq"].as_u64();
-    theirs.peer.tell(&json!({"do": "drop"}))?;
-    theirs.peer.event("close")?;
-    theirs.peer.event("open")?;
-    let again = theirs.peer.frame("the registration", |frame| frame["body"] == "register")?;
-    ensure!(again["seq"].as_u64() > seq, "{again} after {seq:?}");
+    theirs.cut()?;
+    let again = take_backupy(&mut theirs)?;
+    ensure!(again["seq"].as_u64() > done["seq"].as_u64(), "{again} after {done}");
     Ok(())
+}
+
+pub(crate) fn envelope() -> Result<Theirs> {
+    Theirs::new("envelope", "/connect", &["--name", "nas-1"])
+}
+
+/// Takes the registration of the agent on a connection that is open.
+pub(crate) fn take_envelope(theirs: &mut Theirs) -> Result<Value> {
+    let register = theirs.peer.frame("the registration", |frame| frame["kind"] == "register")?;
+    theirs.peer.say(&json!({"kind": "register.ack", "in_reply_to": register["id"],
+        "payload": {"heartbeat_interval_s": 10, "stale_after_s": 30}}))?;
+    Ok(register)
 }
 
 #[test]
 fn our_agent_does_a_whole_job_for_an_envelope_server() -> Result<()> {
-    let mut theirs = Theirs::new("envelope", "/connect", &["--name", "nas-1"])?;
+    let mut theirs = envelope()?;
     theirs.start()?;
     theirs.peer.event("open")?;
-    let register = theirs.peer.frame("the registration", |frame| frame["kind"] == "register")?;
+    let register = take_envelope(&mut theirs)?;
     for field in ["name", "session_id", "context_mode", "provider"] {
         ensure!(register["payload"][field].as_str().is_some_and(|text| !text.is_empty()));
     }
     ensure!(register["payload"]["name"] == "nas-1", "{register}");
-    theirs.peer.say(&json!({"kind": "register.ack", "in_reply_to": register["id"],
-        "payload": {"heartbeat_interval_s": 10, "stale_after_s": 30}}))?;
     theirs.peer.frame("a status", |frame| frame["kind"] == "worker.status")?;
     theirs.peer.say(&json!({"kind": "turn", "id": "turn-1", "payload": {"prompt": "hello"}}))?;
     let declined = theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "turn-1")?;
@@ -285,6 +337,12 @@ fn our_agent_does_a_whole_job_for_an_envelope_server() -> Result<()> {
     let taken = theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "req-1")?;
     ensure!(taken["kind"] == "command.result" && taken["payload"]["accepted"] == true, "{taken}");
     theirs.peer.frame("progress", |frame| frame["kind"] == "job.progress")?;
+    for (verb, id) in [("pause", "req-p"), ("resume", "req-r")] {
+        let kind = format!("command.{verb}");
+        theirs.peer.say(&json!({"kind": kind, "id": id, "payload": {"job_id": job}}))?;
+        let taken = theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == id)?;
+        ensure!(taken["payload"]["command"] == verb, "{taken}");
+    }
     theirs
         .peer
         .say(&json!({"kind": "command.cancel", "id": "req-2", "payload": {"job_id": job}}))?;
