@@ -149,6 +149,9 @@ fn refuses(stage: &Stage, snapshot: &str, source: &Path) -> Result<()> {
         let said = failure(stage, &arguments)?;
         ensure!(said.contains(words), "{arguments:?}: {said}");
     }
+    let here = fs::read_dir(".")?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let parts = here.filter(|path| path.extension().is_some_and(|end| end == "part"));
+    ensure!(parts.count() == 0, "a refused download left a file behind");
     Ok(())
 }
 

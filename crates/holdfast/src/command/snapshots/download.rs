@@ -45,7 +45,12 @@ pub(super) async fn run(
         refuse_existing(file)?;
     }
     let mut sink = Sink::open(&part)?;
-    let suggested = wanted.take(operator, &mut sink).await?;
+    let taken = wanted.take(operator, &mut sink).await;
+    if taken.is_err() && sink.written() == 0 {
+        // There is nothing to go on with. What cannot be removed does no harm.
+        let _ = fs::remove_file(&part);
+    }
+    let suggested = taken?;
     let file = given.unwrap_or_else(|| PathBuf::from(suggested));
     // Without a given name only the answer tells whether it is an archive.
     refuse_existing(&file)?;
