@@ -39,7 +39,7 @@ use crate::{
 
 pub use courier::Courier;
 pub(crate) use courier::{Listener, Log, Told, Wanted, digest_for};
-pub(crate) use find::{Crowded, OwnBackup, RefusedAgent, Repository, ResetOutbox};
+pub(crate) use find::{Crowded, OwnBackup, RefusedAgent, RefusedJob, Repository, ResetOutbox};
 pub use lifecycle::State;
 pub(crate) use lifecycle::{Alert, Change};
 pub(crate) use rule::RuleSetting;
@@ -99,6 +99,7 @@ impl Alarm {
             refused: &self.store.refused_agents().await?,
             crowded: &self.store.crowded_outboxes().await?,
             reset: &self.store.reset_outboxes(now).await?,
+            refused_jobs: &self.store.refused_jobs(now).await?,
             own_backup: &self.store.own_backup().await?,
             ahead: ahead.as_ref(),
             noticed: &noticed,

@@ -13,8 +13,9 @@ use holdfast_e2e::fleet::Agent;
 use holdfast_e2e::peer::Peer;
 use holdfast_e2e::programs::{self, Programs};
 use holdfast_e2e::slow_restic::write_program;
-use holdfast_e2e::stage::HOST;
+use holdfast_e2e::stage::{BACKUP_LIMIT, GROUP, HOST, Stage};
 use holdfast_e2e::tree::Tree;
+use holdfast_e2e::wait;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,7 +42,6 @@ fn what_the_host_does_not_allow_never_runs_whoever_asks() -> Result<()> {
             *codes.entry(code).or_insert(0) += 1;
         }
     }
-    println!("{} commands refused: {codes:?}", commands.len());
     ensure!(codes.len() >= 5, "all was refused for the same reason: {codes:?}");
     evil.say_nonsense()?;
 
@@ -260,4 +260,29 @@ fn watched_restic(base: &Path) -> Result<PathBuf> {
     );
     write_program(&program, &script)?;
     Ok(program)
+}
+
+/// The same seen by an honest server: whatever a host refuses, somebody hears of it.
+#[test]
+fn a_refusal_is_reported_and_alerted_whatever_was_asked() -> Result<()> {
+    let mut stage = Stage::new()?;
+    stage.fleet.add_host(HOST)?;
+    let source = stage.source()?;
+    fs::write(source.join("file"), "content")?;
+    stage.fleet.add_group(HOST, GROUP, &[&source], &[])?;
+    let snapshot = stage.back_up()?;
+
+    let to = json!({"snapshot_id": snapshot, "target": {"directory": "/etc"}});
+    let order = json!({"operation": "restore", "repository": "vault", "parameters": to});
+    let end = stage.fleet.operator.ordered(HOST, &order, BACKUP_LIMIT)?;
+    ensure!(end["error"]["code"] == "refused_by_policy", "{end}");
+    let api = stage.fleet.operator.api();
+    let alert = wait::until("an alert about the refusal", BACKUP_LIMIT, || {
+        let alerts = api.get("/alerts?state=open")?;
+        let alerts = alerts["alerts"].as_array().cloned().unwrap_or_default();
+        Ok(alerts.into_iter().find(|alert| alert["rule"] == "policy_refused"))
+    })?;
+    let text = alert.to_string();
+    ensure!(text.contains(HOST) && text.contains("restore"), "{alert}");
+    stage.fleet.stop()
 }

@@ -7,7 +7,7 @@ mod own;
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{HostId, RepositoryId};
+use holdfast_protocol::{HostId, JobId, RepositoryId, message::job::Operation};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -55,6 +55,16 @@ pub(crate) struct ResetOutbox {
     pub(crate) at: Timestamp,
 }
 
+/// A job other than a backup that its host's own policy refused.
+#[derive(Debug, Clone)]
+pub(crate) struct RefusedJob {
+    pub(crate) host_id: HostId,
+    pub(crate) job_id: JobId,
+    pub(crate) operation: Operation,
+    pub(crate) at: Timestamp,
+    pub(crate) message: String,
+}
+
 /// How the control plane's own backups went.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnBackup {
@@ -76,6 +86,8 @@ pub(super) struct FleetFacts<'a> {
     pub(super) refused: &'a [RefusedAgent],
     pub(super) crowded: &'a [Crowded],
     pub(super) reset: &'a [ResetOutbox],
+    /// The newest first.
+    pub(super) refused_jobs: &'a [RefusedJob],
     pub(super) own_backup: &'a OwnBackup,
     /// Who first showed, within a day, that the database is older than one it has met, and when.
     pub(super) ahead: Option<&'a (String, Timestamp)>,
@@ -148,6 +160,7 @@ fn of_host(facts: &FleetFacts<'_>, host: &HostView) -> Vec<Finding> {
     found.extend(copied(facts, host));
     found.extend(crowded(facts, host));
     found.extend(reset(facts, host));
+    found.extend(refused_job(facts, host));
     found
 }
 
@@ -271,6 +284,23 @@ fn reset(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
                  damaged file lies beside the agent's new one."
             .to_owned(),
         ..host_finding(Rule::OutboxReset, host, reset.at)
+    })
+}
+
+/// Whoever asks for what a host forbids, by mistake or with the server in their hands, is heard of.
+/// A refused backup is told by the verdict of its source group.
+fn refused_job(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {
+    let refused = facts.refused_jobs.iter().find(|job| job.host_id == host.id)?;
+    let operation = refused.operation.as_str();
+    Some(Finding {
+        title: format!("{} refused a job: `{operation}`.", host.name),
+        cause: refused.message.clone(),
+        action:
+            "Find out in the audit log who ordered it. If it is wanted, allow it in the policy \
+                 of the host."
+                .to_owned(),
+        occurrence: refused.job_id.to_string(),
+        ..host_finding(Rule::PolicyRefused, host, refused.at)
     })
 }
 

@@ -2,11 +2,16 @@
 
 mod house;
 
+use holdfast_protocol::{JobId, message::job::Operation};
 use jiff::SignedDuration;
+use uuid::Uuid;
 
 use super::{
     Alert, Change, Rule, Severity, State,
-    find::{Crowded, FleetFacts, Noticed, OwnBackup, RefusedAgent, ResetOutbox, find, notice},
+    find::{
+        Crowded, FleetFacts, Noticed, OwnBackup, RefusedAgent, RefusedJob, ResetOutbox, find,
+        notice,
+    },
     grouping::{Trouble, gather},
     lifecycle::reconcile,
 };
@@ -31,6 +36,7 @@ fn troubles_with<'a>(house: &'a House, change: impl FnOnce(&mut FleetFacts<'a>))
         refused: &[],
         crowded: &[],
         reset: &[],
+        refused_jobs: &[],
         own_backup: &house.own_backup,
         ahead: None,
         noticed: &NOTICED,
@@ -361,6 +367,22 @@ fn what_a_policy_forbids_is_told_as_such() {
 }
 
 #[test]
+fn a_refused_job_that_is_no_backup_is_told_too() {
+    let house = House::well(2, NOON);
+    let refused = |number: u128, operation| RefusedJob {
+        host_id: house.hosts[0].id,
+        job_id: JobId::from_uuid(Uuid::from_u128(number)),
+        operation,
+        at: house.now,
+        message: "This host's policy does not allow it.".to_owned(),
+    };
+    let jobs = [refused(2, Operation::Restore), refused(1, Operation::Prune)];
+    let found = troubles_with(&house, |facts| facts.refused_jobs = &jobs);
+    assert_eq!(found[0].rule, Rule::PolicyRefused);
+    assert_eq!(titles(&found), ["web-0 refused a job: `restore`."]);
+}
+
+#[test]
 fn a_rule_that_is_switched_off_finds_nothing() {
     let mut house = House::well(1, NOON);
     house.fail(0, "source_missing");
@@ -372,6 +394,7 @@ fn a_rule_that_is_switched_off_finds_nothing() {
         refused: &[],
         crowded: &[],
         reset: &[],
+        refused_jobs: &[],
         own_backup: &house.own_backup,
         ahead: None,
         noticed: &NOTICED,

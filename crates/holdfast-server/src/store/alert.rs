@@ -6,13 +6,16 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Refusal, Store, audit, outbox,
+    Error, Refusal, Store, audit,
+    evaluation::POLICY_CODES,
+    outbox,
     row::{Columns, int, json},
     silence,
 };
 use crate::{
     alert::{
-        Alert, Change, Crowded, RefusedAgent, ResetOutbox, Rule, RuleSetting, Severity, State,
+        Alert, Change, Crowded, RefusedAgent, RefusedJob, ResetOutbox, Rule, RuleSetting, Severity,
+        State,
     },
     view::{AlertPage, AlertView},
 };
@@ -28,6 +31,10 @@ pub struct AlertFilter {
     pub before: Option<String>,
 }
 
+/// For how long it is told that a host refused a job.
+const REFUSAL_TOLD: SignedDuration = SignedDuration::from_hours(24);
+/// More refusals than this say nothing new.
+const REFUSALS_MAX: i64 = 1000;
 /// How long a lost outbox, or a database that was set back, is told of.
 const RESET_TOLD: SignedDuration = SignedDuration::from_hours(24);
 
@@ -299,6 +306,35 @@ impl Store {
         .map_err(Error::database(PHASE))?;
         let read = |row: &SqliteRow| Ok((row.text("name")?, row.time("ahead_at")?));
         row.as_ref().map(read).transpose().map_err(Error::database(PHASE))
+    }
+
+    /// Jobs other than backups that were ordered within [`REFUSAL_TOLD`] and that the hosts' own
+    /// policies refused, the newest first.
+    pub(crate) async fn refused_jobs(&self, now: Timestamp) -> Result<Vec<RefusedJob>, Error> {
+        const PHASE: &str = "reading refused jobs";
+        let since = now.saturating_sub(REFUSAL_TOLD).unwrap_or(Timestamp::MIN);
+        let rows = sqlx::query(
+            "SELECT id, host_id, operation, ended_at, error_message FROM jobs
+             WHERE status = 'failed' AND created_at >= $1 AND operation <> 'backup'
+                 AND error_code LIKE $2
+             ORDER BY created_at DESC, id DESC LIMIT $3",
+        )
+        .bind(since.as_millisecond())
+        .bind(POLICY_CODES)
+        .bind(REFUSALS_MAX)
+        .fetch_all(self.readers())
+        .await
+        .map_err(Error::database(PHASE))?;
+        let read = |row: &SqliteRow| {
+            Ok(RefusedJob {
+                host_id: row.parsed("host_id")?,
+                job_id: row.parsed("id")?,
+                operation: row.operation("operation")?,
+                at: row.time("ended_at")?,
+                message: row.text("error_message")?,
+            })
+        };
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE))
     }
 
     /// Hosts whose outbox is nearly full.

@@ -78,7 +78,7 @@ pub struct EvaluationFilter {
 
 /// Errors that mean that the host's own policy said no, or could not be used: `refused_by_policy`,
 /// `policy_unusable`.
-const POLICY_CODES: &str = "%policy%";
+pub(super) const POLICY_CODES: &str = "%policy%";
 
 impl Store {
     /// The forms of schedules with something to be noted by `now`.
