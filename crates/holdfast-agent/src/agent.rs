@@ -181,7 +181,7 @@ async fn make_link(
     }
     let joined = directory.joined().map_err(RunError::Directory)?;
     let joined = joined.ok_or_else(|| RunError::Joined("dialect.json is missing".to_owned()))?;
-    let notes = Arc::new(Notes::open(directory, enrolment, joined, &machine.restic_version));
+    let notes = Arc::new(Notes::open(directory, enrolment, joined, state, &machine.restic_version));
     let dialer = Dialer::new(enrolment, notes).map_err(RunError::Joined)?;
     config.dial_max = dialect::DIAL_MAX;
     Ok(Client::with_dialer(config, identity, Arc::clone(state), token, machine, dialer))

@@ -240,6 +240,14 @@ impl State {
         })
     }
 
+    /// Up to where the server has our records.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn delivered(&self) -> Result<Seq, StoreError> {
+        self.database.read_now("reading the positions", outbox::delivered)
+    }
+
     /// Notes, synced, that a process will be spawned for the job. From here on it is never started
     /// again. `false` when the job is no longer waiting.
     ///

@@ -1,6 +1,8 @@
 //! Servers that mean harm, or are broken, with our agent: it keeps to the dialect's rules, stays
 //! up, comes back, and does what a sane server asks next.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use holdfast_e2e::wait;
 use serde_json::{Value, json};
@@ -161,5 +163,19 @@ fn broken_frames_of_a_server_cost_what_the_dialect_says_and_no_more() -> Result<
         ask(dialect, &mut theirs, "after-all")?;
         theirs.status()?;
     }
+    Ok(())
+}
+
+#[test]
+fn our_agent_reads_empty_pieces_of_a_message_at_its_own_pace() -> Result<()> {
+    let mut theirs = envelope()?;
+    theirs.start()?;
+    theirs.peer.event("open")?;
+    take("envelope", &mut theirs)?;
+    let began = Instant::now();
+    theirs.peer.tell(&json!({"do": "pieces", "count": 20_000}))?;
+    theirs.peer.wait("the end of the flood", |event| event["nonce"] == "pieces")?;
+    let took = began.elapsed();
+    ensure!(took > Duration::from_secs(3), "the flood was read in {took:?}");
     Ok(())
 }

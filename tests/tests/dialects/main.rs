@@ -5,6 +5,7 @@ mod backupy;
 mod envelope;
 mod hostile;
 mod hostile_servers;
+mod hostile_sockets;
 mod joined;
 mod local;
 mod nerdbackup;

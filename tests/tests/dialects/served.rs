@@ -19,7 +19,7 @@ fn is_asked(frame: &Value) -> bool {
 }
 
 /// Our agent with its socket served, and a peer that has not connected.
-fn serving() -> Result<(Stage, SlowRestic, Peer, String)> {
+pub(crate) fn serving() -> Result<(Stage, SlowRestic, Peer, String)> {
     let (mut stage, slow) = Stage::with_slow_host(60)?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let listen = format!("127.0.0.1:{port}");
@@ -32,7 +32,7 @@ fn serving() -> Result<(Stage, SlowRestic, Peer, String)> {
 }
 
 /// Connects, and waits to be told how things stand.
-fn look(peer: &mut Peer, url: &str) -> Result<Value> {
+pub(crate) fn look(peer: &mut Peer, url: &str) -> Result<Value> {
     peer.tell(&json!({"do": "connect", "url": url}))?;
     peer.event("open")?;
     peer.frame("how things stand", is_asked)

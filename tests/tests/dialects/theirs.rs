@@ -156,6 +156,17 @@ fn our_agent_does_a_whole_job_for_a_nerdbackup_server() -> Result<()> {
     ensure!(beat["ends_in_newline"] == true && beat["data"]["platform"] == "linux", "{beat}");
     ensure!(beat["data"]["memory_total_bytes"].as_i64() > Some(0), "{beat}");
 
+    theirs.peer.say(&json!({"type": "command", "action": "start_backup",
+        "data": {"repo_id": "home", "job_id": "job-0"}}))?;
+    theirs.peer.frame("progress", |frame| {
+        is("progress", "job-0")(frame) && frame["data"]["percent_done"].as_f64() > Some(0.0)
+    })?;
+    theirs.peer.say(&json!({"type": "command", "action": "cancel", "job_id": "job-0"}))?;
+    let cancelled = theirs.peer.frame("its end", |frame| frame["type"] == "job_report")?;
+    let data = &cancelled["data"];
+    ensure!(data["dashboard_job_id"] == "job-0" && data["status"] == "failed", "{cancelled}");
+    ensure!(data["error_message"] == "cancelled on request", "{cancelled}");
+
     let start = json!({"type": "command", "action": "start_backup", "job_id": "job-1",
         "data": {"repo_id": "home", "job_id": "job-1"}});
     theirs.peer.say(&start)?;
@@ -289,10 +300,24 @@ fn our_agent_does_a_whole_job_for_a_backupy_server() -> Result<()> {
     ensure!(failed["fields"]["status"] == 4, "{failed}");
     ensure!(failed["fields"]["error_message"].as_str().is_some_and(|text| !text.is_empty()));
 
-    // It comes back by itself, registers first, and its numbers go on.
+    // What the server has not shown to have read is said again, on a connection that registers
+    // first and whose numbers go on.
+    theirs.peer.tell(&json!({"do": "pings", "answered": false}))?;
+    theirs.peer.event("pings")?;
+    theirs.peer.say(&run("shop", "run-3"))?;
+    let is_begun = |frame: &Value| {
+        let fields = &frame["fields"];
+        fields["run_id"] == "run-3" && fields["status"] == 2 && fields["current_step"].is_null()
+    };
+    let unread = theirs.peer.frame("the start", is_begun)?;
+    theirs.peer.tell(&json!({"do": "pings", "answered": true}))?;
     theirs.cut()?;
     let again = take_backupy(&mut theirs)?;
-    ensure!(again["seq"].as_u64() > done["seq"].as_u64(), "{again} after {done}");
+    ensure!(again["seq"].as_u64() > unread["seq"].as_u64(), "{again} after {unread}");
+    let replay = theirs.peer.frame("the replay", is_begun)?;
+    ensure!(replay["fields"] == unread["fields"], "{replay} is not {unread}");
+    let done = theirs.peer.frame("the end", end("run-3"))?;
+    ensure!(done["body"] == "backup_completed", "{done}");
     Ok(())
 }
 

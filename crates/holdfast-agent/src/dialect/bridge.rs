@@ -96,7 +96,7 @@ pub(super) fn spawn<T: Tongue>(greeted: Greeted<T>, pipe: Memory) {
     tokio::spawn(async move {
         let Greeted { tongue, socket, notes, states } = greeted;
         notes.set_polling(false);
-        let (gate, orders, outgoing) = ends(states);
+        let (gate, orders, outgoing) = ends(&notes, states);
         let stop = CancellationToken::new();
         let config = ServeConfig::default();
         let link = server::serve(Box::new(pipe), &gate, &config, stop);
@@ -120,7 +120,7 @@ pub(super) fn spawn<T: Tongue>(greeted: Greeted<T>, pipe: Memory) {
 /// Serves the far end of the link's pipe by asking over HTTP.
 pub(super) fn spawn_polling(polling: Polling, pipe: Memory) {
     tokio::spawn(async move {
-        let (gate, orders, outgoing) = ends(polling.states());
+        let (gate, orders, outgoing) = ends(polling.notes(), polling.states());
         let config = ServeConfig::default();
         let link = server::serve(Box::new(pipe), &gate, &config, CancellationToken::new());
         tokio::select! {
@@ -131,11 +131,15 @@ pub(super) fn spawn_polling(polling: Polling, pipe: Memory) {
     });
 }
 
-fn ends(states: Vec<Message>) -> (Near, Arc<Orders>, mpsc::Receiver<Outgoing>) {
+fn ends(notes: &Arc<Notes>, states: Vec<Message>) -> (Near, Arc<Orders>, mpsc::Receiver<Outgoing>) {
     let (to_server, outgoing) = mpsc::channel(WAITING_MAX);
     let orders = Arc::new(Orders::default());
     let store = Arc::new(Passing { to_server, orders: Arc::clone(&orders) });
-    (Near { store, orders: Arc::clone(&orders), states }, orders, outgoing)
+    (
+        Near { store, orders: Arc::clone(&orders), notes: Arc::clone(notes), states },
+        orders,
+        outgoing,
+    )
 }
 
 /// Commands of the other server, for the agent.
@@ -205,6 +209,7 @@ fn state(message: &Message) -> Unsequenced {
 struct Near {
     store: Arc<Passing>,
     orders: Arc<Orders>,
+    notes: Arc<Notes>,
     states: Vec<Message>,
 }
 
@@ -215,7 +220,7 @@ impl Gate for Near {
         {
             // Nothing is numbered over there, so both directions go on where the agent stands.
             let mut queue = self.orders.lock();
-            queue.received = hello.oldest.saturating_sub(1);
+            queue.received = hello.oldest.saturating_sub(1).max(self.notes.delivered());
             let base = hello.received;
             queue.last = base;
             for (place, record) in (1..).zip(&mut queue.records) {

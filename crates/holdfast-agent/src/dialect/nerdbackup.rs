@@ -220,6 +220,11 @@ pub(super) struct Polling {
 }
 
 impl Polling {
+    /// The agent's notes.
+    pub(super) fn notes(&self) -> &Arc<Notes> {
+        &self.notes
+    }
+
     /// What the agent must know first.
     pub(super) fn states(&self) -> Vec<Message> {
         self.states.clone()

@@ -4,13 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use holdfast_protocol::{
-    HostId, JobId, Message,
+    HostId, JobId, Message, Seq,
     dialect::{Ledger, OpenJob},
     message::{command::Run, config::Update, job::Heartbeat, link::Facts},
 };
@@ -22,6 +22,7 @@ use crate::{
     config::{Directory, Enrolment, NOTES},
     error::chain,
     facts,
+    state::State,
 };
 
 /// The notes. All connections to the other server share them.
@@ -29,6 +30,7 @@ pub(crate) struct Notes {
     directory: Directory,
     enrolment: Enrolment,
     joined: Joined,
+    state: Arc<State>,
     restic_version: String,
     polling: AtomicBool,
     inner: Mutex<Inner>,
@@ -68,6 +70,7 @@ impl Notes {
         directory: &Directory,
         enrolment: &Enrolment,
         joined: Joined,
+        state: &Arc<State>,
         restic_version: &str,
     ) -> Self {
         let kept: Kept = directory.read_json(NOTES).ok().flatten().unwrap_or_default();
@@ -79,6 +82,7 @@ impl Notes {
             directory: directory.clone(),
             enrolment: enrolment.clone(),
             joined,
+            state: Arc::clone(state),
             restic_version: restic_version.to_owned(),
             polling: AtomicBool::new(false),
             inner: Mutex::new(Inner { ledger, kept, update: None, missed: BTreeSet::new() }),
@@ -93,6 +97,15 @@ impl Notes {
     /// Which server it is.
     pub(crate) fn enrolment(&self) -> &Enrolment {
         &self.enrolment
+    }
+
+    /// Up to where the other server has shown to have the agent's records. The agent keeps some of
+    /// those, for a server of our own that comes back from an older copy.
+    pub(crate) fn delivered(&self) -> Seq {
+        self.state.delivered().unwrap_or_else(|error| {
+            tracing::warn!(error = %chain(&error), "records may be told again");
+            0
+        })
     }
 
     /// This machine.

@@ -30,6 +30,12 @@ const KEPT_MAX: u64 = 512;
 const KEPT_SIZE_MAX: u64 = 256 * 1024;
 
 /// Where both directions stand.
+/// Up to where the server has everything: records up to there may still be kept for a server that
+/// comes back from an older copy.
+pub(super) fn delivered(txn: &ReadTransaction) -> Result<Seq, redb::Error> {
+    Ok(txn.open_table(NUMBERS)?.get(ACKED)?.map_or(0, |guard| guard.value()))
+}
+
 pub(super) fn positions(txn: &ReadTransaction) -> Result<Positions, redb::Error> {
     let numbers = txn.open_table(NUMBERS)?;
     let next = numbers.get(NEXT)?.map_or(1, |guard| guard.value());
