@@ -9,6 +9,7 @@ pub(crate) mod excludes;
 pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod init;
+pub(crate) mod listing;
 pub(crate) mod ls;
 pub(crate) mod prune;
 pub(crate) mod restore;

@@ -1,10 +1,10 @@
 //! What every operation with a repository has in common: it waits for the locks of others, leaves
 //! none of its own, and tells the truth about how it ended.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use holdfast_protocol::message::job::JobError;
-use tokio::time::Instant;
+use tokio::{io::DuplexStream, time::Instant};
 
 use crate::{
     Access, Control, Outcome, Restic,
@@ -17,6 +17,9 @@ use crate::{
     },
     run::Stop,
 };
+
+/// How much of restic's output waits to be read.
+pub(crate) const TAP_SIZE: usize = 64 * 1024;
 
 /// The calls of one job.
 pub(crate) struct Campaign<'a> {
@@ -75,10 +78,47 @@ impl<'a> Campaign<'a> {
     /// How the job ends.
     pub(crate) async fn complete(&mut self, call: &mut Call<'_>) -> Result<Report, Outcome> {
         let report = self.run(call).await?;
-        // A tapped call that was stopped may have lost some of its output, however it ended.
-        let lost = call.tap.is_some() && (report.ended.stop.is_some() || report.ended.cut);
-        if report.cause == Cause::Complete && !lost {
+        if report.cause == Cause::Complete {
             return Ok(report);
+        }
+        Err(self.end(&report).await)
+    }
+
+    /// Makes a call of restic and reads what it writes while it writes; the reader sets the pace,
+    /// and may leave early.
+    ///
+    /// # Errors
+    /// How the job ends when the call was never made.
+    pub(crate) async fn listen<T, Reading: Future<Output = T>>(
+        &mut self,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        read: impl FnOnce(DuplexStream) -> Reading,
+    ) -> Result<(Report, T), Outcome> {
+        let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
+        let running = async {
+            let report = self.run(&mut Call::new(arguments).tapped(&mut tap)).await;
+            // The reader waits for the end of the output.
+            drop(tap);
+            report
+        };
+        let (report, read) = tokio::join!(running, read(output));
+        Ok((report?, read))
+    }
+
+    /// Listens to a call, and ends the job unless all of its output was there to be read.
+    ///
+    /// # Errors
+    /// How the job ends.
+    pub(crate) async fn listen_to_all<T, Reading: Future<Output = T>>(
+        &mut self,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        read: impl FnOnce(DuplexStream) -> Reading,
+    ) -> Result<(Report, T), Outcome> {
+        let (report, read) = self.listen(arguments, read).await?;
+        // A call that was stopped may have lost some of its output, however it ended.
+        let lost = report.ended.stop.is_some() || report.ended.cut;
+        if report.cause == Cause::Complete && !lost {
+            return Ok((report, read));
         }
         Err(self.end(&report).await)
     }

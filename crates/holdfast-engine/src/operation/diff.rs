@@ -11,13 +11,7 @@ use crate::{
     Access, Code, Control, Outcome, Restic,
     error::job_error,
     event::Reporter,
-    operation::{
-        campaign::Campaign,
-        ls::{NODE_LINE_MAX, TAP_SIZE},
-        values::check_snapshot_id,
-    },
-    restic::call::Call,
-    run::lines::LineReader,
+    operation::{campaign::Campaign, listing, values::check_snapshot_id},
 };
 
 /// How many changes are told when nobody says.
@@ -38,14 +32,9 @@ pub(crate) async fn run(
     let metadata = diff.metadata.then_some("--metadata");
     let ids = ["--", &diff.from_snapshot_id, &diff.to_snapshot_id];
     let arguments = ["diff", "--json", "--no-lock"].into_iter().chain(metadata).chain(ids);
-    let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
-    let running = async {
-        let report = campaign.complete(&mut Call::new(arguments).tapped(&mut tap)).await;
-        drop(tap);
-        report
-    };
-    let (report, gathered) = tokio::join!(running, gather(output, diff));
-    let exit_code = report?.ended.exit.code();
+    let reading = |output| gather(output, diff);
+    let (report, gathered) = campaign.listen_to_all(arguments, reading).await?;
+    let exit_code = report.ended.exit.code();
     gathered.into_difference().map(|result| Outcome::succeeded(exit_code, &result)).ok_or_else(
         || {
             let message = "restic's comparison could not be read.";
@@ -101,7 +90,7 @@ async fn gather(output: DuplexStream, diff: &Diff) -> Gathered {
         totals: None,
         garbled: false,
     };
-    let mut lines = LineReader::new(Some(output), NODE_LINE_MAX);
+    let mut lines = listing::lines(output);
     while let Some(line) = lines.next().await {
         gathered.hear(&line.text);
     }
@@ -155,7 +144,7 @@ mod tests {
     use super::*;
 
     async fn gathered(text: &str, limit: u32) -> Gathered {
-        let (mut input, output) = tokio::io::duplex(TAP_SIZE * 100);
+        let (mut input, output) = tokio::io::duplex(10_000_000);
         input.write_all(text.as_bytes()).await.unwrap();
         drop(input);
         let diff = Diff {

@@ -8,11 +8,9 @@ use crate::{
     Access, Control, Outcome, Restic,
     event::Reporter,
     operation::{
-        campaign::Campaign,
-        ls::TAP_SIZE,
+        campaign::{Campaign, TAP_SIZE},
         values::{check_snapshot_id, path_within},
     },
-    restic::call::Call,
 };
 
 pub(crate) async fn run(
@@ -29,15 +27,9 @@ pub(crate) async fn run(
     // that cannot be written, himself. A prune that removes what is being read breaks it off.
     let mut campaign = Campaign::open(restic, access, control, reporter)?.without_locks();
     let arguments = ["dump", "--archive=tar", "--no-lock", "--", &dump.snapshot_id, path];
-    let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
-    let running = async {
-        let report = campaign.complete(&mut Call::new(arguments).tapped(&mut tap)).await;
-        drop(tap);
-        report
-    };
-    let (report, size_bytes) =
-        tokio::join!(running, pass_on(output, dump.offset_bytes, chunks, control));
-    let exit_code = report?.ended.exit.code();
+    let reading = |output| pass_on(output, dump.offset_bytes, chunks, control);
+    let (report, size_bytes) = campaign.listen_to_all(arguments, reading).await?;
+    let exit_code = report.ended.exit.code();
     // restic may have written all before anybody noticed that it is not taken.
     let size_bytes = size_bytes.ok_or_else(|| Outcome::abandoned(exit_code))?;
     Ok(Outcome::succeeded(exit_code, &Dumped { size_bytes }))

@@ -23,11 +23,11 @@ use crate::{
     event::Reporter,
     operation::{
         campaign::Campaign,
-        ls::{NODE_LINE_MAX, Node, TAP_SIZE},
+        listing,
+        ls::Node,
         values::{check_snapshot_id, path_within, refuse},
     },
     restic::{call::Call, exit_code::Cause, session::Report},
-    run::lines::LineReader,
 };
 
 /// How many paths one restore may choose: they have to fit into one call.
@@ -124,23 +124,17 @@ async fn look_up(
     }
     let head = ["ls", "--json", "--no-lock", "--", snapshot_id];
     let arguments = head.into_iter().chain(paths.iter().copied());
-    let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
     let mut missing: BTreeSet<&str> = paths.iter().copied().collect();
-    let running = async {
-        let report = campaign.complete(&mut Call::new(arguments).tapped(&mut tap)).await;
-        drop(tap);
-        report
-    };
-    let looking = async {
-        let mut lines = LineReader::new(Some(output), NODE_LINE_MAX);
+    let looking = async |output| {
+        let mut lines = listing::lines(output);
         while let Some(line) = lines.next().await {
             if let Ok(Some(node)) = Node::parse(&line.text) {
                 missing.remove(node.path.as_str());
             }
         }
     };
-    let (report, ()) = tokio::join!(running, looking);
-    let exit_code = report?.ended.exit.code();
+    let (report, ()) = campaign.listen_to_all(arguments, looking).await?;
+    let exit_code = report.ended.exit.code();
     let Some(path) = missing.first() else { return Ok(()) };
     let message = match missing.len() {
         1 => format!("{path} is not in the snapshot."),

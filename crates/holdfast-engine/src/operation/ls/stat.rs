@@ -3,17 +3,17 @@
 use holdfast_protocol::message::{parameters::Stat, result::Entry};
 use tokio::io::DuplexStream;
 
-use super::{NODE_LINE_MAX, Node, TAP_SIZE};
+use super::Node;
 use crate::{
     Access, Code, Control, Outcome, Restic,
     error::job_error,
     event::Reporter,
     operation::{
         campaign::Campaign,
+        listing,
         values::{check_snapshot_id, path_within, refuse},
     },
-    restic::{call::Call, exit_code::Cause},
-    run::lines::LineReader,
+    restic::exit_code::Cause,
 };
 
 pub(crate) async fn run(
@@ -30,14 +30,7 @@ pub(crate) async fn run(
     }
     let mut campaign = Campaign::open(restic, access, control, reporter)?.without_locks();
     let arguments = ["ls", "--json", "--no-lock", "--", &stat.snapshot_id, path];
-    let (mut tap, output) = tokio::io::duplex(TAP_SIZE);
-    let running = async {
-        let report = campaign.run(&mut Call::new(arguments).tapped(&mut tap)).await;
-        drop(tap);
-        report
-    };
-    let (report, found) = tokio::join!(running, find(output, path));
-    let report = report?;
+    let (report, found) = campaign.listen(arguments, |output| find(output, path)).await?;
     let stopped = report.ended.stop.is_some() || report.ended.cut;
     match found {
         // restic was told to end because it would have gone on with what is below.
@@ -52,7 +45,7 @@ pub(crate) async fn run(
 
 /// The entry of the path itself, with which its listing begins.
 async fn find(output: DuplexStream, path: &str) -> Option<Entry> {
-    let mut lines = LineReader::new(Some(output), NODE_LINE_MAX);
+    let mut lines = listing::lines(output);
     while let Some(line) = lines.next().await {
         if let Ok(Some(node)) = Node::parse(&line.text)
             && node.path == path
