@@ -123,6 +123,26 @@ pub(super) struct Finding {
     pub(super) away: bool,
 }
 
+impl Finding {
+    /// A finding about nobody in particular that says nothing yet.
+    fn of(rule: Rule, since: Timestamp) -> Self {
+        Self {
+            rule,
+            ripe: false,
+            severity: rule.severity(),
+            subject: None,
+            since,
+            occurrence: format!("{}/{}", rule.as_str(), since.as_millisecond()),
+            title: String::new(),
+            cause: String::new(),
+            action: String::new(),
+            failure: None,
+            repository: None,
+            away: false,
+        }
+    }
+}
+
 /// Records that an agent holds back beyond this are a trouble of their own.
 const BACKLOG_MAX: u64 = 10_000;
 /// A copy of an agent tries again every minute or two; when it has been quiet for this long, it is
@@ -165,20 +185,8 @@ fn of_host(facts: &FleetFacts<'_>, host: &HostView) -> Vec<Finding> {
 }
 
 fn host_finding(rule: Rule, host: &HostView, since: Timestamp) -> Finding {
-    Finding {
-        rule,
-        ripe: false,
-        severity: rule.severity(),
-        subject: Some(Subject { host_id: host.id, host_name: host.name.clone(), group: None }),
-        since,
-        occurrence: format!("{}/{}", rule.as_str(), since.as_millisecond()),
-        title: String::new(),
-        cause: String::new(),
-        action: String::new(),
-        failure: None,
-        repository: None,
-        away: false,
-    }
+    let subject = Subject { host_id: host.id, host_name: host.name.clone(), group: None };
+    Finding { subject: Some(subject), ..Finding::of(rule, since) }
 }
 
 fn offline(facts: &FleetFacts<'_>, host: &HostView) -> Option<Finding> {

@@ -38,6 +38,19 @@ pub(crate) struct RepositoryUpkeep {
 /// Room below this is too little, unless less than a tenth of the disk is smaller still.
 const LOW_BYTES: u64 = 100 << 30;
 
+const CHECK_PASSED: &str = "INSERT INTO upkeep (repository_id, check_ok_at)
+     SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
+     ON CONFLICT (repository_id) DO UPDATE SET check_ok_at = excluded.check_ok_at,
+         check_failed_at = NULL, check_job_id = NULL, check_error = NULL";
+const PRUNED: &str = "INSERT INTO upkeep (repository_id, prune_ok_at)
+     SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
+     ON CONFLICT (repository_id) DO UPDATE SET prune_ok_at = excluded.prune_ok_at,
+         forgot_at = NULL";
+const FORGOT: &str = "INSERT INTO upkeep (repository_id, forgot_at)
+     SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
+     ON CONFLICT (repository_id) DO UPDATE SET
+         forgot_at = COALESCE(upkeep.forgot_at, excluded.forgot_at)";
+
 impl Store {
     /// What is known of the repositories of these hosts, or of all.
     pub(crate) async fn upkeep(&self, only: Option<&[HostId]>) -> Result<Upkeep, Error> {
@@ -75,15 +88,17 @@ pub(super) async fn note_end(
 ) -> Result<Vec<HostId>, sqlx::Error> {
     let done = end.status == Status::Succeeded;
     match operation {
-        Operation::Check if done => check_passed(&mut *connection, end.job_id, now).await?,
+        Operation::Check if done => {
+            note_done(&mut *connection, CHECK_PASSED, end.job_id, now).await?;
+        }
         Operation::Check if matches!(end.status, Status::Failed | Status::Partial) => {
             check_failed(&mut *connection, end, now).await?;
         }
         Operation::Prune if done && !is_trial(end) => {
-            pruned(&mut *connection, end.job_id, now).await?;
+            note_done(&mut *connection, PRUNED, end.job_id, now).await?;
         }
         Operation::Forget if done && has_removed(end) => {
-            forgot(&mut *connection, end.job_id, now).await?;
+            note_done(&mut *connection, FORGOT, end.job_id, now).await?;
         }
         _ => return Ok(Vec::new()),
     }
@@ -109,24 +124,6 @@ fn has_removed(end: &Finished) -> bool {
     stats::<Forgotten>(end).is_some_and(|it| !it.dry_run && it.removed_count > 0)
 }
 
-async fn check_passed(
-    connection: &mut SqliteConnection,
-    job: JobId,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO upkeep (repository_id, check_ok_at)
-         SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
-         ON CONFLICT (repository_id) DO UPDATE SET check_ok_at = excluded.check_ok_at,
-             check_failed_at = NULL, check_job_id = NULL, check_error = NULL",
-    )
-    .bind(job.to_string())
-    .bind(now.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 async fn check_failed(
     connection: &mut SqliteConnection,
     end: &Finished,
@@ -147,40 +144,15 @@ async fn check_failed(
     Ok(())
 }
 
-async fn pruned(
+/// Notes that `job` has done well what `statement` is about.
+async fn note_done(
     connection: &mut SqliteConnection,
+    statement: &'static str,
     job: JobId,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO upkeep (repository_id, prune_ok_at)
-         SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
-         ON CONFLICT (repository_id) DO UPDATE SET prune_ok_at = excluded.prune_ok_at,
-             forgot_at = NULL",
-    )
-    .bind(job.to_string())
-    .bind(now.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn forgot(
-    connection: &mut SqliteConnection,
-    job: JobId,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO upkeep (repository_id, forgot_at)
-         SELECT repository_id, $2 FROM jobs WHERE id = $1 AND repository_id IS NOT NULL
-         ON CONFLICT (repository_id) DO UPDATE SET
-             forgot_at = COALESCE(upkeep.forgot_at, excluded.forgot_at)",
-    )
-    .bind(job.to_string())
-    .bind(now.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
+    let query = sqlx::query(statement).bind(job.to_string()).bind(now.as_millisecond());
+    query.execute(connection).await.map(drop)
 }
 
 /// Notes the room on a host's disk. Only hosts that use a repository have a say.

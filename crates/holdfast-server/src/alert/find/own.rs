@@ -1,6 +1,6 @@
 //! What is wrong with the server itself.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{Finding, FleetFacts};
 use crate::{
@@ -21,7 +21,7 @@ pub(super) fn backup(facts: &FleetFacts<'_>) -> Option<Finding> {
             title: "The backup of the control plane failed.".to_owned(),
             cause: own.error.clone().unwrap_or_default(),
             action: "Run `holdfast server backup` by hand and mend what it tells.".to_owned(),
-            ..finding(Severity::Critical, failed_at)
+            ..Finding::of(Rule::ServerBackup, failed_at)
         });
     }
     let Some(made_at) = own.made_at else { return never_made(facts) };
@@ -30,7 +30,7 @@ pub(super) fn backup(facts: &FleetFacts<'_>) -> Option<Finding> {
         title: "The backup of the control plane is overdue.".to_owned(),
         cause: format!("The newest copy is of {}.", moment(made_at)),
         action: "Check the timer that runs `holdfast server backup`.".to_owned(),
-        ..finding(Severity::Critical, since)
+        ..Finding::of(Rule::ServerBackup, since)
     })
 }
 
@@ -44,7 +44,8 @@ fn never_made(facts: &FleetFacts<'_>) -> Option<Finding> {
         action:
             "Have `holdfast server backup` run every night; see SECURITY.md for the passphrase."
                 .to_owned(),
-        ..finding(Severity::Info, since)
+        severity: Severity::Info,
+        ..Finding::of(Rule::ServerBackup, since)
     })
 }
 
@@ -58,27 +59,6 @@ pub(super) fn set_back(facts: &FleetFacts<'_>) -> Option<Finding> {
                  put an older copy in its place: compare `holdfast audit verify --anchor` with an \
                  anchor kept elsewhere."
             .to_owned(),
-        ..finding_of(Rule::ServerSetBack, Severity::Warning, *at)
+        ..Finding::of(Rule::ServerSetBack, *at)
     })
-}
-
-fn finding(severity: Severity, since: Timestamp) -> Finding {
-    finding_of(Rule::ServerBackup, severity, since)
-}
-
-fn finding_of(rule: Rule, severity: Severity, since: Timestamp) -> Finding {
-    Finding {
-        rule,
-        ripe: false,
-        severity,
-        subject: None,
-        since,
-        occurrence: format!("{}/{}", rule.as_str(), since.as_millisecond()),
-        title: String::new(),
-        cause: String::new(),
-        action: String::new(),
-        failure: None,
-        repository: None,
-        away: false,
-    }
 }
