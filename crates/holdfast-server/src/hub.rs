@@ -285,6 +285,7 @@ impl Hub {
         group: &str,
         schedule: &NewSchedule,
     ) -> Result<(), Error> {
+        self.require_schedules(host).await?;
         self.store().set_schedule(actor, host, group, schedule).await?;
         self.push_config(host).await;
         Ok(())
@@ -310,7 +311,7 @@ impl Hub {
     /// # Errors
     /// As [`Store::create_job`].
     pub async fn run_job(&self, actor: &str, host: HostId, order: &Order) -> Result<JobId, Error> {
-        self.require(host, ability(order.operation)).await?;
+        self.require(host, Ability::of_operation(order.operation)).await?;
         let ordered = self.store().create_job(actor, host, order).await?;
         self.deliver(host, &[ordered]).await;
         Ok(ordered.job_id)
@@ -461,23 +462,6 @@ impl Hub {
 
     fn live(&self) -> &Live {
         &self.inner.live
-    }
-}
-
-/// What a host of another system must be able to do for jobs of `operation`.
-fn ability(operation: Operation) -> Ability {
-    match operation {
-        Operation::Backup => Ability::Backup,
-        Operation::Restore => Ability::Restore,
-        Operation::Snapshots => Ability::Snapshots,
-        Operation::Ls | Operation::Dump | Operation::Diff => Ability::Look,
-        Operation::Stats => Ability::RepositoryStats,
-        Operation::Init
-        | Operation::Tag
-        | Operation::Forget
-        | Operation::Prune
-        | Operation::Check
-        | Operation::Unlock => Ability::Maintain,
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) state: String,
     pub(crate) dialect: Option<String>,
+    pub(crate) capabilities: Vec<String>,
     pub(crate) last_seen_at: Option<Timestamp>,
     pub(crate) connected_since: Option<Timestamp>,
     pub(crate) agent_version: Option<String>,

@@ -33,6 +33,15 @@ impl Hub {
         }
     }
 
+    /// Refuses a schedule for a host whose agent takes none, neither with its configuration nor by
+    /// itself: it would never fire.
+    pub(super) async fn require_schedules(&self, host: HostId) -> Result<(), Error> {
+        match self.require(host, Ability::Configure).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.require(host, Ability::Schedule).await,
+        }
+    }
+
     /// Takes a host's agent token back and closes its connection. The host stays.
     pub(crate) async fn revoke_agent(&self, host: HostId) -> Result<(), Error> {
         self.store().revoke_agent(host).await?;

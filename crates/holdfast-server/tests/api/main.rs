@@ -13,6 +13,7 @@ mod calendar;
 mod channels;
 mod enrolment;
 mod fleet;
+mod foreign;
 mod jobs;
 mod live;
 mod matrix;

@@ -1,5 +1,6 @@
 //! `holdfast hosts` and `holdfast host …`.
 
+use holdfast_protocol::dialect::Ability;
 use serde_json::json;
 use url::Url;
 
@@ -145,6 +146,7 @@ fn facts(host: &Host, look: &Look) -> String {
         .add("Id", host.id.as_str())
         .toned("State", &host.state, tone_of(&host.state))
         .maybe("Speaks", host.dialect.clone())
+        .maybe("Cannot", lacks(host))
         .toned("Protection", &protection(&host.verdict, look), tone_of(&host.verdict.standing))
         .maybe("Connected since", host.connected_since.map(|time| look.when(time)))
         .maybe("Last seen", host.last_seen_at.map(|time| look.when(time)))
@@ -163,6 +165,15 @@ fn facts(host: &Host, look: &Look) -> String {
     text.push('\n');
     text.push_str(&groups_table(&host.groups, look));
     text
+}
+
+/// What an agent of another system has no words for.
+fn lacks(host: &Host) -> Option<String> {
+    host.dialect.as_ref()?;
+    let can = |ability: &Ability| host.capabilities.iter().any(|word| word == ability.as_str());
+    let missing = Ability::ALL.into_iter().filter(|ability| !can(ability));
+    let missing: Vec<&str> = missing.map(Ability::in_words).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
 }
 
 pub(super) fn protection(verdict: &Verdict, look: &Look) -> String {
@@ -262,6 +273,23 @@ mod tests {
     fn a_host_without_a_backup_says_never() {
         let host = Host { name: "db-1".into(), state: "pending".into(), ..Host::default() };
         assert!(table(&[host], &test_look()).contains("pending  -           never"));
+    }
+
+    #[test]
+    fn what_an_agent_of_another_system_cannot_do_is_among_its_facts() {
+        let all = Ability::ALL.map(Ability::as_str);
+        let can = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let foreign = |capabilities| Host {
+            dialect: Some("backupy".into()),
+            capabilities,
+            ..Host::default()
+        };
+        let fewer = all.into_iter().filter(|word| !["pause", "resume"].contains(word));
+        let fewer: Vec<_> = fewer.collect();
+        let text = facts(&foreign(can(&fewer)), &test_look());
+        assert!(text.contains("pause a job, resume a job"), "{text}");
+        assert!(!facts(&foreign(can(&all)), &test_look()).contains("Cannot"));
+        assert!(!facts(&host(), &test_look()).contains("Cannot"));
     }
 
     #[test]
