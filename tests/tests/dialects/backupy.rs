@@ -78,6 +78,7 @@ fn a_whole_job_of_a_backupy_agent_looks_like_any_other() -> Result<()> {
         "ts_ms": 1_700_000_000_000_u64, "level": 2, "job_id": GROUP, "message": "pg_dump: 3 tables",
         "fields": {"run_id": job},
     }}))?;
+    ensure!(joined.stage.fleet.operator.job(&job)?["pausable"] == false, "it cannot be paused");
     let why = joined.refused(&["pause", &job])?;
     ensure!(why.contains("cannot pause"), "{why}");
     joined.peer.say(&completed(&job))?;

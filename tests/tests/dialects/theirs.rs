@@ -377,5 +377,35 @@ fn our_agent_does_a_whole_job_for_an_envelope_server() -> Result<()> {
         {"job_id": "0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e51"}}))?;
     let unknown = theirs.peer.frame("the refusal", |frame| frame["in_reply_to"] == "req-3")?;
     ensure!(unknown["kind"] == "command.cancel.error", "{unknown}");
+
+    // What the server has not shown to have read is said again on a connection that registers
+    // first, and the job goes on meanwhile.
+    theirs.slow.release_brake()?;
+    theirs.peer.tell(&json!({"do": "pings", "answered": false}))?;
+    theirs.peer.event("pings")?;
+    let job = "0190b5f2-7c3e-7d0a-9a51-3f6f0c1d2e52";
+    let mut run = run;
+    run["id"] = json!("req-4");
+    run["payload"]["job_id"] = json!(job);
+    theirs.peer.say(&run)?;
+    let is_begun =
+        |frame: &Value| frame["kind"] == "job.started" && frame["payload"]["job_id"] == job;
+    let unread = theirs.peer.frame("the start", is_begun)?;
+    theirs.peer.tell(&json!({"do": "pings", "answered": true}))?;
+    theirs.cut()?;
+    let again = take_envelope(&mut theirs)?;
+    ensure!(again["payload"]["session_id"] == register["payload"]["session_id"], "{again}");
+    let replay = theirs.peer.frame("the replay", is_begun)?;
+    ensure!(replay["payload"] == unread["payload"], "{replay} is not {unread}");
+    // A server that asks again, because it heard no answer, gets one, and no second run.
+    run["id"] = json!("req-5");
+    theirs.peer.say(&run)?;
+    theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "req-5")?;
+    let end = theirs.peer.frame("the end", |frame| {
+        frame["kind"] == "job.finished" && frame["payload"]["job_id"] == job
+    })?;
+    ensure!(end["payload"]["status"] == "succeeded", "{end}");
+    let snapshots = theirs.snapshots()?;
+    ensure!(snapshots.len() == 1, "{snapshots:?}");
     Ok(())
 }

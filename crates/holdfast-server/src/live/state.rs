@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::ws::Utf8Bytes;
 use holdfast_protocol::{
     HostId, JobId,
+    dialect::Ability,
     message::job::{Operation, Status},
 };
 use jiff::Timestamp;
@@ -210,10 +211,11 @@ impl State {
         let progress = self.progress.get(&row.id).filter(|_| is_active(row.status));
         let host_online = self.presence.contains_key(&row.host_id);
         let open = !row.status.is_terminal() && !row.cancel_requested;
+        let can_pause = row.dialect.is_none_or(|dialect| dialect.can(Ability::Pause));
         let result = row.stats.clone().filter(|_| row.operation != Operation::Backup);
         JobView {
             id: row.id,
-            pausable: open && host_online && row.status == Status::Running,
+            pausable: open && host_online && row.status == Status::Running && can_pause,
             cancellable: open,
             repository_id: row.repository_id,
             parameters: row.parameters,

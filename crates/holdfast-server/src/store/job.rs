@@ -9,6 +9,7 @@ mod runs;
 
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId,
+    dialect::Dialect,
     message::job::{JobError, Operation, Status},
 };
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub(crate) struct JobRow {
     pub(crate) id: JobId,
     pub(crate) host_id: HostId,
     pub(crate) host_name: String,
+    /// What the host's agent speaks, when it is of another system.
+    pub(crate) dialect: Option<Dialect>,
     pub(crate) operation: Operation,
     pub(crate) group: String,
     pub(crate) status: Status,
@@ -85,9 +88,9 @@ pub struct JobFilter {
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
-            "SELECT j.id, j.host_id, h.name AS host_name, j.operation, j.group_name, j.status,
-                 j.cause, j.created_at, j.started_at, j.finished_at, j.exit_code, j.snapshot_id,
-                 j.attempt, j.error_code, j.error_message, j.error_action, j.stats,
+            "SELECT j.id, j.host_id, h.name AS host_name, h.dialect, j.operation, j.group_name,
+                 j.status, j.cause, j.created_at, j.started_at, j.finished_at, j.exit_code,
+                 j.snapshot_id, j.attempt, j.error_code, j.error_message, j.error_action, j.stats,
                  j.cancel_requested, j.repository_id, j.parameters, j.retry_of, j.not_before
              FROM jobs j JOIN hosts h ON h.id = j.host_id ",
             $rest
@@ -269,6 +272,7 @@ fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
         id: row.parsed("id")?,
         host_id: row.parsed("host_id")?,
         host_name: row.text("host_name")?,
+        dialect: Dialect::from_word(&row.text("dialect")?),
         operation: row.operation("operation")?,
         group: row.text("group_name")?,
         status: row.status("status")?,
