@@ -28,6 +28,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (16, "maintenance", include_str!("../../migrations/0016_maintenance.sql")),
     (17, "digest", include_str!("../../migrations/0017_digest.sql")),
     (18, "witness", include_str!("../../migrations/0018_witness.sql")),
+    (19, "exclusive", include_str!("../../migrations/0019_exclusive.sql")),
 ];
 
 /// Brings the database up to date.

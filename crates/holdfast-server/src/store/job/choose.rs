@@ -127,10 +127,12 @@ async fn uses(
     host: HostId,
     repository: RepositoryId,
 ) -> Result<bool, sqlx::Error> {
+    // By the host, of which there is one, and not by the repository (`+`), which all may share.
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM source_groups WHERE host_id = $1 AND repository_id = $2
-         UNION SELECT 1 FROM jobs WHERE host_id = $1 AND repository_id = $2
-             AND status IN ('queued', 'running', 'paused') LIMIT 1",
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM source_groups
+                 WHERE host_id = $1 AND +repository_id = $2)
+             OR EXISTS (SELECT 1 FROM jobs WHERE host_id = $1 AND +repository_id = $2
+                 AND status IN ('queued', 'running', 'paused'))",
     )
     .bind(host.to_string())
     .bind(repository.to_string())

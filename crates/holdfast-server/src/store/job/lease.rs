@@ -14,7 +14,7 @@ use holdfast_protocol::{
     message::{command, job::Operation},
 };
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
     store::{Error, Store, outbox, row::Columns},
@@ -109,25 +109,35 @@ pub(in crate::store) async fn lease_of(
     connection: &mut SqliteConnection,
     repository: RepositoryId,
 ) -> Result<Option<LeaseView>, sqlx::Error> {
-    let rows = sqlx::query(
+    let mut query = QueryBuilder::<Sqlite>::new(
         "SELECT j.id, j.operation, h.name AS host_name, COALESCE(j.started_at, j.created_at) AS since
-         FROM jobs j JOIN hosts h ON h.id = j.host_id
-         WHERE j.repository_id = $1 AND j.status IN ('queued', 'running', 'paused')
-             AND j.id NOT IN (SELECT job_id FROM held_commands)
-         ORDER BY CASE WHEN j.status = 'queued' THEN 1 ELSE 0 END, j.created_at, j.id",
-    )
-    .bind(repository.to_string())
-    .fetch_all(connection)
-    .await?;
-    for row in &rows {
-        let operation = row.operation("operation")?;
-        if operation.is_exclusive() {
-            let (holder_job, host_name) = (row.parsed("id")?, row.text("host_name")?);
-            let since = row.time("since")?;
-            return Ok(Some(LeaseView { holder_job, operation, host_name, since }));
-        }
+         FROM jobs j INDEXED BY jobs_of_repository_open JOIN hosts h ON h.id = j.host_id
+         WHERE j.status IN ('queued', 'running', 'paused')
+             AND j.id NOT IN (SELECT job_id FROM held_commands) AND j.repository_id = ",
+    );
+    query.push_bind(repository.to_string());
+    only_exclusive(&mut query);
+    query.push(
+        " ORDER BY CASE WHEN j.status = 'queued' THEN 1 ELSE 0 END, j.created_at, j.id LIMIT 1",
+    );
+    let row = query.build().fetch_optional(connection).await?;
+    let lease = |row: &SqliteRow| {
+        Ok(LeaseView {
+            holder_job: row.parsed("id")?,
+            operation: row.operation("operation")?,
+            host_name: row.text("host_name")?,
+            since: row.time("since")?,
+        })
+    };
+    row.as_ref().map(lease).transpose()
+}
+
+fn only_exclusive(query: &mut QueryBuilder<Sqlite>) {
+    let mut exclusive = query.push(" AND j.operation IN (").separated(", ");
+    for operation in Operation::ALL.iter().filter(|operation| operation.is_exclusive()) {
+        exclusive.push_bind(operation.as_str());
     }
-    Ok(None)
+    query.push(")");
 }
 
 struct Held {
@@ -178,40 +188,51 @@ async fn is_free(
     held: &Held,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    let others = under_way(&mut *connection, held, now).await?;
-    let exclusive = held.run.operation.is_exclusive();
-    if others.is_empty() {
-        return Ok(true);
+    if held.run.operation.is_exclusive() {
+        return Ok(!is_beside(connection, held, Others::All, now).await?);
     }
-    if exclusive || others.iter().any(|other| other.is_exclusive()) {
+    if is_beside(&mut *connection, held, Others::Exclusive, now).await? {
         return Ok(false);
     }
     // The first one may have to make the repository, and two that do it break it.
-    exists(connection, held.repository).await
+    Ok(exists(&mut *connection, held.repository).await?
+        || !is_beside(connection, held, Others::All, now).await?)
 }
 
-/// What is under way on the repository on other hosts: commands that were sent, and what agents
-/// began themselves. A host's own jobs on one repository take turns without us.
-async fn under_way(
+/// Which operations are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    All,
+    Exclusive,
+}
+
+/// Whether something is under way on the repository on other hosts: commands that were sent, and
+/// what agents began themselves. A host's own jobs on one repository take turns without us.
+///
+/// Ten thousand hosts may back up into one repository: it looks for one and never at all, which the
+/// planner would do when it finds one repository to be all there is.
+async fn is_beside(
     connection: &mut SqliteConnection,
     held: &Held,
+    others: Others,
     now: Timestamp,
-) -> Result<Vec<Operation>, sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let heard_since = now.saturating_sub(SILENT_MAX).unwrap_or(Timestamp::MIN);
-    let rows = sqlx::query(
-        "SELECT j.operation FROM jobs j JOIN hosts h ON h.id = j.host_id
-         WHERE j.repository_id = $1 AND j.host_id <> $2 AND j.operation <> 'unlock'
-             AND j.status IN ('queued', 'running', 'paused')
-             AND h.incarnation IS NOT NULL
-             AND COALESCE(h.last_seen_at, j.created_at) >= $3
-             AND j.id NOT IN (SELECT job_id FROM held_commands)",
-    )
-    .bind(held.repository.to_string())
-    .bind(held.host.to_string())
-    .bind(heard_since.as_millisecond())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(|row| row.operation("operation")).collect()
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT 1 FROM jobs j INDEXED BY jobs_of_repository_open JOIN hosts h ON h.id = j.host_id
+         WHERE j.status IN ('queued', 'running', 'paused') AND j.operation <> 'unlock'
+             AND h.incarnation IS NOT NULL AND j.repository_id = ",
+    );
+    query.push_bind(held.repository.to_string());
+    query.push(" AND j.host_id <> ").push_bind(held.host.to_string());
+    query.push(" AND COALESCE(h.last_seen_at, j.created_at) >= ");
+    query.push_bind(heard_since.as_millisecond());
+    query.push(" AND j.id NOT IN (SELECT job_id FROM held_commands)");
+    if others == Others::Exclusive {
+        only_exclusive(&mut query);
+    }
+    query.push(" LIMIT 1");
+    Ok(query.build().fetch_optional(connection).await?.is_some())
 }
 
 /// Whether somebody has worked on the repository with success, so that it is there. On one machine
@@ -221,9 +242,10 @@ async fn exists(
     repository: RepositoryId,
 ) -> Result<bool, sqlx::Error> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM jobs WHERE repository_id = $1 AND status IN ('succeeded', 'partial')
-         UNION SELECT 1 FROM snapshot_lists WHERE repository_id = $1
-         UNION SELECT 1 FROM repositories WHERE id = $1 AND kind = 'local' LIMIT 1",
+        "SELECT 1 WHERE EXISTS (SELECT 1 FROM repositories WHERE id = $1 AND kind = 'local')
+             OR EXISTS (SELECT 1 FROM snapshot_lists WHERE repository_id = $1)
+             OR EXISTS (SELECT 1 FROM jobs WHERE repository_id = $1
+                 AND status IN ('succeeded', 'partial'))",
     )
     .bind(repository.to_string())
     .fetch_optional(connection)
