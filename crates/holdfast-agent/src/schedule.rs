@@ -69,7 +69,7 @@ async fn turn(
     for schedule in set.schedules.iter().filter(|schedule| schedule.enabled) {
         let Some(rule) = rule_of(schedule) else { continue };
         let Some(mark) = marks.get_mut(&schedule.id) else { continue };
-        let by = slots::jitter(host, schedule);
+        let by = schedule.timing.delay(host, schedule.id);
         let as_of = now.saturating_sub(by).unwrap_or(Timestamp::MIN);
         pause = pause.min(until_next(&rule, as_of));
         if !slots::is_open(schedule, &rule, now) {

@@ -23,6 +23,7 @@ pub mod clock;
 mod config;
 pub mod dialect;
 mod embed;
+mod firing;
 pub mod hub;
 pub mod live;
 mod maintenance;

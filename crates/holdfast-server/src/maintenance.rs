@@ -137,7 +137,8 @@ fn slots(plan: &DuePlan, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
     (due.unwrap_or(plan.next_at), calendar.next_after(now))
 }
 
-fn is_open(window: Option<Window>, zone: &str, now: Timestamp) -> bool {
+/// Whether a window, by the clock of `zone`, is open at `now`.
+pub(crate) fn is_open(window: Option<Window>, zone: &str, now: Timestamp) -> bool {
     let Some(window) = window else { return true };
     let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
     let time = now.to_zoned(zone);

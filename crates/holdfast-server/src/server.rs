@@ -24,6 +24,7 @@ use crate::{
     auth::Identity,
     config::ServerConfig,
     dialect::{Dialects, Dialler},
+    firing::Firing,
     hub::Hub,
     live::Live,
     maintenance::Maintenance,
@@ -207,6 +208,8 @@ impl Background {
         tasks.spawn(Courier::new(store.clone(), live.clone(), wire).run(stop.clone()));
         let maintenance = Maintenance::new(store.clone(), live.clone(), hub.clone());
         tasks.spawn(maintenance.run(stop.clone()));
+        let firing = Firing::new(store.clone(), live.clone(), hub.clone());
+        tasks.spawn(firing.run(stop.clone()));
         tasks.spawn(Watch::new(store, live.clone(), now).run(stop.clone()));
         tasks.spawn(metrics::run_upkeep(stop.clone()));
         Self { stop, tasks }

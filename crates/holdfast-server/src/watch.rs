@@ -42,7 +42,7 @@ const SLOTS_PER_LOOK: usize = 500;
 /// What is older than this is no longer anybody's question.
 const EVALUATION_LIFE: SignedDuration = SignedDuration::from_hours(40 * 24);
 /// A missed slot may be set right for this long.
-const REVISED_WITHIN: SignedDuration = SignedDuration::from_hours(8 * 24);
+pub(crate) const REVISED_WITHIN: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 impl Watch {
     /// A watch for a server that has been reachable since `since`.

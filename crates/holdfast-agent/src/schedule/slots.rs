@@ -60,17 +60,6 @@ pub fn settle(
     enabled.map(|schedule| (schedule.id, mark(schedule))).collect()
 }
 
-/// How much after its nominal time a slot of `schedule` starts on `host`: always the same, and for
-/// each host another, so that a fleet with one schedule does not come all at once.
-#[must_use]
-pub fn jitter(host: HostId, schedule: &Schedule) -> SignedDuration {
-    let seed = host.as_uuid().as_u128() ^ schedule.id.as_uuid().as_u128().rotate_left(64);
-    // Ids of one minute look alike: their bits must all count before the rest is taken.
-    let mixed = (seed ^ (seed >> 64)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
-    let span = u128::from(schedule.timing.jitter_seconds) + 1;
-    SignedDuration::from_secs(i64::try_from(mixed % span).unwrap_or(0))
-}
-
 /// Whether a slot of `schedule` may start at `now`, by the clock of the schedule's zone.
 #[must_use]
 pub fn is_open(schedule: &Schedule, rule: &Rule, now: Timestamp) -> bool {

@@ -236,7 +236,7 @@ async fn jitter_moves_the_start_and_not_the_name_of_a_slot() {
     let mut bench = Bench::with(Timing { jitter_seconds: 1800, ..Timing::default() }).await;
     let schedule =
         Schedule { timing: Timing { jitter_seconds: 1800, ..Timing::default() }, ..hourly() };
-    let by = slots::jitter(host(), &schedule);
+    let by = schedule.timing.delay(host(), schedule.id);
     assert!(by > SignedDuration::ZERO && by <= SignedDuration::from_mins(30), "{by:?}");
     let slot = at("2026-11-21T10:00:00Z");
     bench.turn("2026-11-21T09:45:00Z").await;
@@ -246,7 +246,7 @@ async fn jitter_moves_the_start_and_not_the_name_of_a_slot() {
     assert_eq!(bench.fired().await, ["2026-11-21T10:00:00Z"]);
     let others = (2..50).map(|number| HostId::from_uuid(Uuid::from_u128(number)));
     let spread: std::collections::BTreeSet<_> =
-        others.map(|host| slots::jitter(host, &schedule).as_secs()).collect();
+        others.map(|host| schedule.timing.delay(host, schedule.id).as_secs()).collect();
     assert!(spread.len() > 40, "hosts spread over the span: {spread:?}");
 }
 

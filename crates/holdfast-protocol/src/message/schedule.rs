@@ -1,9 +1,9 @@
 //! Schedules: set as a whole by the server, fired by the agent alone.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, ScheduleId};
+use crate::{HostId, JobId, ScheduleId};
 
 /// `schedule.set`: all schedules of a host, replacing what it had. An empty list disables all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,18 @@ impl Timing {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// How much after its nominal time a slot of `schedule` starts on `host`: always the same, and
+    /// for each host another, so that a fleet with one schedule does not come all at once.
+    #[must_use]
+    pub fn delay(&self, host: HostId, schedule: ScheduleId) -> SignedDuration {
+        let seed = host.as_uuid().as_u128() ^ schedule.as_uuid().as_u128().rotate_left(64);
+        // Ids of one minute look alike: their bits must all count before the rest is taken.
+        let mixed =
+            (seed ^ (seed >> 64)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) >> 64;
+        let span = u128::from(self.jitter_seconds) + 1;
+        SignedDuration::from_secs(i64::try_from(mixed % span).unwrap_or(0))
     }
 }
 

@@ -189,7 +189,7 @@ impl Store {
         let Some(orders) = orders(&mut tx, slot).await.map_err(Error::database(PHASE))? else {
             return Ok(Placed::Gone);
         };
-        let asked = Asked { actor: ACTOR, cause: Cause::Maintenance, at: self.now() };
+        let asked = Asked { actor: ACTOR, cause: Cause::Maintenance, at: self.now(), due: None };
         let mut ordered = Vec::new();
         for order in &orders {
             ordered.push(Box::pin(place(&mut tx, asked, host, order, PHASE)).await?);

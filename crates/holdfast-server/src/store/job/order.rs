@@ -1,7 +1,7 @@
 //! Ordering jobs and commanding them: the change and the command for the agent, in one transaction.
 
 use holdfast_protocol::{
-    HostId, JobId, Message, RepositoryId,
+    HostId, JobId, Message, RepositoryId, ScheduleId,
     message::{
         command::{self, Retry},
         config,
@@ -135,7 +135,7 @@ impl Store {
         const PHASE: &str = "ordering a job";
         self.host_name(host).await?;
         let mut tx = self.begin(PHASE).await?;
-        let asked = Asked { actor, cause: Cause::Manual, at: self.now() };
+        let asked = Asked { actor, cause: Cause::Manual, at: self.now(), due: None };
         let ordered = place(&mut tx, asked, host, order, PHASE).await?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_job(ordered.job_id);
@@ -214,6 +214,8 @@ pub(in crate::store) struct Asked<'a> {
     pub(in crate::store) actor: &'a str,
     pub(in crate::store) cause: Cause,
     pub(in crate::store) at: Timestamp,
+    /// The slot of the schedule that orders it.
+    pub(in crate::store) due: Option<(ScheduleId, Timestamp)>,
 }
 
 /// Writes the job and its command. The transaction is the caller's, who tells of the job when it
@@ -240,7 +242,10 @@ pub(in crate::store) async fn place(
     choose::grant(&mut *connection, host, repository, order, phase).await?;
     let (version, applied) =
         config_versions(&mut *connection, host).await.map_err(Error::database(phase))?;
-    let job_id = JobId::from_uuid(Uuid::now_v7());
+    let job_id = match asked.due {
+        Some((schedule, due_at)) => JobId::of_slot(host, schedule, due_at, 1),
+        None => JobId::from_uuid(Uuid::now_v7()),
+    };
     let run = order.command(job_id, repository, version, group);
     insert(connection, asked, host, &run).await.map_err(Error::database(phase))?;
     Ok(Ordered { job_id, config_behind: applied < version })
@@ -308,7 +313,8 @@ async fn insert(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO jobs (id, host_id, operation, group_name, repository_id, status, cause,
-             created_at, parameters) VALUES ($1, $2, $3, $4, $5, 'queued', $8, $6, $7)",
+             created_at, parameters, schedule_id, scheduled_at, fired_at)
+         VALUES ($1, $2, $3, $4, $5, 'queued', $8, $6, $7, $9, $10, $11)",
     )
     .bind(run.job_id.to_string())
     .bind(host.to_string())
@@ -318,6 +324,9 @@ async fn insert(
     .bind(asked.at.as_millisecond())
     .bind(run.parameters.as_deref().and_then(as_asked))
     .bind(asked.cause.as_str())
+    .bind(asked.due.map(|(schedule, _)| schedule.to_string()))
+    .bind(asked.due.map(|(_, due_at)| due_at.as_millisecond()))
+    .bind(asked.due.map(|_| asked.at.as_millisecond()))
     .execute(&mut *connection)
     .await?;
     lease::dispatch(&mut *connection, host, run, asked.at).await?;
