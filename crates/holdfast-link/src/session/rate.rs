@@ -22,10 +22,10 @@ pub struct Rate {
 }
 
 impl Default for Rate {
-    /// Room for an agent that comes back with 20,000 records to deliver them at once. What a flood
+    /// Room for an agent that comes back with 10,000 records to deliver them at once. What a flood
     /// at this rate costs in processor time is measured by `cargo xtask chaos F46`.
     fn default() -> Self {
-        Self { frames: 4000, bytes: 8 * 1024 * 1024, burst: Duration::from_secs(5) }
+        Self { frames: 2000, bytes: 8 * 1024 * 1024, burst: Duration::from_secs(5) }
     }
 }
 

@@ -152,13 +152,15 @@ fn refused(refusal: Refusal) -> Reject {
         Refusal::StaleBoot => fatal(
             "stale_boot",
             "A newer start of this agent has already connected: this data directory is an old \
-             copy. Stop one of the two, and enrol it as a host of its own."
+             copy. If the other one still runs, enrol this one as a host of its own; if not, enrol \
+             it again with --force."
                 .to_owned(),
         ),
         Refusal::Cloned => fatal(
             "cloned_identity",
-            "A copy of this machine has already connected under the same name. Stop one of the \
-             two, and enrol it as a host of its own."
+            "A copy of this machine has already connected under the same name, or this data \
+             directory is an older state of its own. If the other one still runs, enrol this one \
+             as a host of its own; if not, enrol it again with --force."
                 .to_owned(),
         ),
     }
