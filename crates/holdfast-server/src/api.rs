@@ -173,3 +173,12 @@ fn table(document: &OpenApi, identity: &Identity) -> Table {
 fn json(text: String) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
 }
+/// Every route that can change something, by method and path: what the audit has to tell of.
+#[must_use]
+pub fn changing_routes() -> Vec<(Method, String)> {
+    let (_, document) = documented().split_for_parts();
+    let identity = Identity::new(Vec::new(), false);
+    let routes = table(&document, &identity).into_routes();
+    routes.filter(|(method, _)| !matches!(*method, Method::GET | Method::HEAD)).collect()
+}
+

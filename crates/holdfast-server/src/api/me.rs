@@ -102,7 +102,7 @@ async fn offer_totp(
         return Err(already_on());
     }
     let secret = totp::new_secret();
-    state.store.offer_totp(&user.id, &secret).await?;
+    state.store.offer_totp(&user, &secret).await?;
     Ok(Json(TotpOffer { uri: totp::uri(&user.name, &secret), secret }))
 }
 

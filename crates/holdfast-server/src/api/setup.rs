@@ -83,7 +83,7 @@ async fn make(
     let new = NewUser { name: name.clone(), role: Role::Admin, host_groups, password };
     state.store.add_first_user(&new).await?.ok_or_else(done)?;
     let user = state.store.user_secrets(&name).await?.ok_or_else(done)?;
-    enter(&state, &client, &page, user.principal()).await
+    enter(&state, &client, &page, user.principal(), "setup").await
 }
 
 fn done() -> Problem {

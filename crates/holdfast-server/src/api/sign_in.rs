@@ -104,16 +104,16 @@ async fn sign_in(
     page: OwnPage,
     Body(request): Body<SignIn>,
 ) -> Result<impl IntoResponse, Problem> {
-    let principal = match request {
+    let (principal, by) = match request {
         SignIn { name: None, password: None, totp_code: None, token: Some(token) } => {
-            by_token(&state, &client, token.expose().trim()).await?
+            (by_token(&state, &client, token.expose().trim()).await?, "token")
         }
         SignIn { name: Some(name), password: Some(password), totp_code, token: None } => {
-            by_password(&state, &client, &name, password, totp_code).await?
+            (by_password(&state, &client, &name, password, totp_code).await?, "password")
         }
         _ => return Err(neither()),
     };
-    enter(&state, &client, &page, principal).await
+    enter(&state, &client, &page, principal, by).await
 }
 
 /// Signs a browser out: its cookie is worth nothing from now on.
@@ -181,6 +181,7 @@ pub(super) async fn enter(
     client: &Client,
     _proof: &OwnPage,
     principal: Principal,
+    by: &'static str,
 ) -> Result<impl IntoResponse + use<>, Problem> {
     let new = NewSignIn {
         kind: principal.kind,
@@ -188,6 +189,7 @@ pub(super) async fn enter(
         name: &principal.name,
         address: client.address.to_string(),
         user_agent: client.user_agent.clone(),
+        by,
     };
     let word = state.store.add_sign_in(&new, state.store.now()).await?;
     let cookie = cookie::sign_in(word.expose(), SIGN_IN_LIFE_MAX.as_secs(), client.https);
@@ -234,9 +236,7 @@ async fn by_password(
     // Somebody who does not exist takes as long, and gets the same answer.
     let fits = state.identity.passwords().fits(password, stored).await?;
     let Some(user) = user.filter(|_| fits) else {
-        if attempts.may_note() {
-            state.store.note_refused_sign_in(&name).await?;
-        }
+        note_refused(state, &name).await?;
         return Err(wrong(
             "The name or the password is wrong.",
             "Check both, and that Caps Lock is off.",
@@ -247,13 +247,24 @@ async fn by_password(
             attempt.succeed();
             return Err(code_required());
         };
-        check_code(state, &user, code.expose()).await?;
+        if let Err(problem) = check_code(state, &user, code.expose()).await {
+            note_refused(state, &name).await?;
+            return Err(problem);
+        }
     }
     attempt.succeed();
     Ok(user.principal())
 }
 
 /// Takes a code of the user's authenticator app, once.
+}
+
+/// Tells the audit that somebody was not let in.
+pub(super) async fn note_refused(state: &AppState, name: &str) -> Result<(), Problem> {
+    if state.identity.attempts().may_note() {
+        state.store.note_refused_sign_in(name).await?;
+    }
+    Ok(())
 pub(super) async fn check_code(
     state: &AppState,
     user: &UserRow,

@@ -73,6 +73,11 @@ impl Table {
         self.routes.insert((method, path.to_owned()), Need { access, reach });
     }
 
+    /// All routes.
+    pub(crate) fn into_routes(self) -> impl Iterator<Item = (Method, String)> {
+        self.routes.into_keys()
+    }
+
     fn need(&self, method: &Method, path: &str) -> Option<Need> {
         // axum answers HEAD with the GET route; CONNECT is how HTTP/2 opens a WebSocket.
         let method = match *method {

@@ -113,7 +113,9 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "alert.acknowledge", &id.to_string())
+        let told = |word: &str| Some(serde_json::json!({ "state": word }));
+        let (before, after) = (state.as_deref().and_then(told), told("acknowledged"));
+        audit::changed(&mut tx, (actor, "alert.acknowledge", &id.to_string()), before, after)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     Error, Opened, Store, audit,
     enrolment::{mint, replace_token},
+    host::described,
     row::{Columns, int},
 };
 use crate::{
@@ -99,7 +100,8 @@ impl Store {
                 replace_token(connection, id, token, now).await?;
                 install = Some(mint(connection, id, now).await?.0);
             }
-            audit::note(connection, actor, "host.add", &host.name).await?;
+            let after = described(&mut *connection, id).await?;
+            audit::changed(connection, (actor, "host.add", &host.name), None, after).await?;
             Ok(Some(install))
         };
         let written = write(&mut tx).await.map_err(Error::database(PHASE))?;
@@ -138,7 +140,13 @@ impl Store {
         .map_err(Error::database(PHASE))?;
         let host = host.and_then(|host| host.parse::<HostId>().ok());
         let host = host.ok_or(Error::EnrolmentTokenInvalid)?;
-        replace_token(&mut tx, host, &agent_token, now).await.map_err(Error::database(PHASE))?;
+        let name = self.host_name(host).await?;
+        let settle = async |connection: &mut SqliteConnection| {
+            replace_token(connection, host, &agent_token, now).await?;
+            let after = described(connection, host).await?;
+            audit::changed(connection, (&name, "host.enrol", &name), None, after).await
+        };
+        settle(&mut tx).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok((host, agent_token))
     }
@@ -146,10 +154,15 @@ impl Store {
     /// Takes a host's agent token back. The host stays, and so does all it has told.
     pub(crate) async fn revoke_agent(&self, host: HostId) -> Result<(), Error> {
         const PHASE: &str = "revoking an agent token";
+        let name = self.host_name(host).await?;
         let mut tx = self.begin(PHASE).await?;
         sqlx::query("DELETE FROM agent_tokens WHERE host_id = $1")
             .bind(host.to_string())
             .execute(&mut *tx)
+            .await
+            .map_err(Error::database(PHASE))?;
+        let before = described(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (&name, "host.leave", &name), before, None)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{Error, Store, audit, job, outbox, row::Columns};
+use super::{Error, Store, audit, host::described, job, outbox, row::Columns};
 use crate::token::{TokenHash, TokenKind};
 
 /// How long an enrolment token may be used.
@@ -77,7 +77,10 @@ impl Store {
             return Err(Error::HostExists { name: name.to_owned() });
         }
         let (token, expires_at) = mint(&mut tx, id, now).await.map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "host.add", name).await.map_err(Error::database(PHASE))?;
+        let after = described(&mut tx, id).await.map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (actor, "host.add", name), None, after)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(id);
         Ok(NewHost { host_id: id, name: name.to_owned(), enrolment_token: token, expires_at })
@@ -97,8 +100,11 @@ impl Store {
                 .bind(host.to_string())
                 .execute(&mut *connection)
                 .await?;
-            audit::note(connection, actor, "host.renew_enrolment", &name).await?;
-            mint(connection, host, self.now()).await
+            let minted = mint(&mut *connection, host, self.now()).await?;
+            let after = serde_json::json!({ "token_expires_at": minted.1 });
+            let what = (actor, "host.renew_enrolment", name.as_str());
+            audit::changed(connection, what, None, Some(after)).await?;
+            Ok(minted)
         };
         let (token, expires_at) = renew(&mut tx).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -204,6 +210,7 @@ async fn settle(
         .await?;
     let name = row.text("name")?;
     let known: Option<Incarnation> = row.parsed_opt("incarnation")?;
+    let before = described(&mut *connection, host).await?;
     let mut touched = Vec::new();
     if known != Some(enrolment.incarnation) {
         touched = job::interrupt_unqueued(&mut *connection, host, now).await?;
@@ -211,7 +218,8 @@ async fn settle(
     }
     replace_token(&mut *connection, host, agent_token, now).await?;
     write_identity(&mut *connection, host, enrolment, now).await?;
-    audit::note(connection, &name, "host.enrol", &name).await?;
+    let after = described(&mut *connection, host).await?;
+    audit::changed(connection, (&name, "host.enrol", &name), before, after).await?;
     Ok((name, touched))
 }
 

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::{FRAME_SIZE_MAX, HostId, Incarnation, JobId, Payload, dialect::Dialect};
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Error, Store,
-    audit::{self, Draft},
-    evaluation, group, job,
+    Error, Store, audit, evaluation, group, job,
     row::{Columns, json},
     schedule,
 };
@@ -120,7 +119,7 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "changing a host";
         let mut tx = self.begin(PHASE).await?;
-        let before = describe(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        let before = described(&mut tx, host).await.map_err(Error::database(PHASE))?;
         let name: Option<String> = sqlx::query_scalar(
             "UPDATE hosts SET host_group = COALESCE($2, host_group), labels = COALESCE($3, labels)
              WHERE id = $1 AND removed_at IS NULL RETURNING name",
@@ -309,18 +308,34 @@ fn read(row: &SqliteRow) -> Result<HostRow, sqlx::Error> {
     })
 }
 
-/// What can be changed about a host, as the audit tells of it.
-async fn describe(
+/// A host as the audit tells of it: what people decide about it, and which machine it is.
+pub(super) async fn described(
     connection: &mut SqliteConnection,
     host: HostId,
-) -> Result<Option<serde_json::Value>, sqlx::Error> {
-    let row = sqlx::query("SELECT host_group, labels FROM hosts WHERE id = $1")
-        .bind(host.to_string())
-        .fetch_optional(connection)
-        .await?;
+) -> Result<Option<Value>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT id, host_group, labels, dialect, address, hostname, incarnation FROM hosts
+         WHERE id = $1",
+    )
+    .bind(host.to_string())
+    .fetch_optional(&mut *connection)
+    .await?;
     let Some(row) = row else { return Ok(None) };
-    let (group, labels) = (row.text("host_group")?, row.json::<serde_json::Value>("labels")?);
-    Ok(Some(serde_json::json!({ "host_group": group, "labels": labels })))
+    let groups: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM source_groups WHERE host_id = $1 ORDER BY name")
+            .bind(host.to_string())
+            .fetch_all(connection)
+            .await?;
+    Ok(Some(serde_json::json!({
+        "id": row.text("id")?,
+        "host_group": row.text("host_group")?,
+        "labels": row.json::<Value>("labels")?,
+        "dialect": row.text("dialect")?,
+        "address": row.text("address")?,
+        "hostname": row.text("hostname")?,
+        "incarnation": row.text_opt("incarnation")?,
+        "groups": groups,
+    })))
 }
 
 async fn remove(
@@ -329,6 +344,7 @@ async fn remove(
     host: HostId,
     now: Timestamp,
 ) -> Result<Option<Vec<JobId>>, sqlx::Error> {
+    let before = described(&mut *connection, host).await?;
     let name: Option<String> = sqlx::query_scalar(
         "UPDATE hosts SET removed_at = $1, epoch = epoch + 1
          WHERE id = $2 AND removed_at IS NULL RETURNING name",
@@ -349,6 +365,6 @@ async fn remove(
     }
     evaluation::close_forms_of(&mut *connection, host, now).await?;
     let jobs = job::end_open(&mut *connection, host, &job::HOST_REMOVED, now).await?;
-    audit::note(connection, actor, "host.remove", &name).await?;
+    audit::changed(connection, (actor, "host.remove", &name), before, None).await?;
     Ok(Some(jobs))
 }

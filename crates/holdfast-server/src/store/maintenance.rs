@@ -15,6 +15,7 @@ use holdfast_protocol::{
     },
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
@@ -99,9 +100,11 @@ impl Store {
         let name = super::repository::name(&mut tx, repository, PHASE).await?;
         let subject = format!("{name}/{}", operation.as_str());
         let set = async {
+            let before = described(&mut tx, repository, operation).await?;
             upsert(&mut tx, repository, operation, plan, self.now()).await?;
             drop_pending(&mut tx, repository, operation).await?;
-            audit::note(&mut tx, actor, "maintenance.set", &subject).await
+            let after = described(&mut tx, repository, operation).await?;
+            audit::changed(&mut tx, (actor, "maintenance.set", &subject), before, after).await
         };
         set.await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))
@@ -246,6 +249,30 @@ async fn upsert(
     connection: &mut SqliteConnection,
     repository: RepositoryId,
     operation: Operation,
+/// A plan as the audit tells of it; `None` when there is none.
+async fn described(
+    connection: &mut SqliteConnection,
+    repository: RepositoryId,
+    operation: Operation,
+) -> Result<Option<Value>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT cron, time_zone, enabled, only_within, parameters FROM maintenance
+         WHERE repository_id = $1 AND operation = $2",
+    )
+    .bind(repository.to_string())
+    .bind(operation.as_str())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(serde_json::json!({
+        "cron": row.text("cron")?,
+        "time_zone": row.text("time_zone")?,
+        "enabled": row.flag("enabled")?,
+        "only_within": row.json_opt::<Value>("only_within")?,
+        "parameters": row.json_opt::<Value>("parameters")?,
+    })))
+}
+
     plan: &NewMaintenance,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {

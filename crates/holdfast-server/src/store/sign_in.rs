@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdfast_protocol::message::config::Secret;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
@@ -28,6 +29,8 @@ pub(crate) struct NewSignIn<'a> {
     pub(crate) name: &'a str,
     pub(crate) address: String,
     pub(crate) user_agent: String,
+    /// What proved it: `password`, `token`, `setup` or `oidc`.
+    pub(crate) by: &'static str,
 }
 
 /// How long a sign-in lasts without a request.
@@ -143,18 +146,21 @@ impl Store {
     ) -> Result<(), Error> {
         const PHASE: &str = "ending a sign-in";
         let mut tx = self.begin(PHASE).await?;
-        let ended = sqlx::query(
+        let ended = sqlx::query(sql(&[
             "DELETE FROM sign_ins WHERE id = $1 AND ($2 = '' OR user_id = $2 OR token_id = $2)",
-        )
+            ENDED,
+        ]))
         .bind(id)
         .bind(of.unwrap_or_default())
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?;
-        if ended.rows_affected() == 0 {
-            return Err(Error::SignInNotFound { id: id.chars().take(100).collect() });
-        }
-        audit::note(&mut tx, actor, "sign_in.end", id).await.map_err(Error::database(PHASE))?;
+        let missing = || Error::SignInNotFound { id: id.chars().take(100).collect() };
+        let (_, before) =
+            ended_view(&ended.ok_or_else(missing)?).map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (actor, "sign_in.end", id), Some(before), None)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_access();
         Ok(())
@@ -164,11 +170,27 @@ impl Store {
     pub(crate) async fn sign_out(&self, word: &str) -> Result<(), Error> {
         const PHASE: &str = "signing out";
         let mut tx = self.begin(PHASE).await?;
-        sqlx::query("DELETE FROM sign_ins WHERE hash = $1")
+        let ended = sqlx::query(sql(&["DELETE FROM sign_ins WHERE hash = $1", ENDED]))
             .bind(TokenHash::of(word).as_str())
-            .execute(&mut *tx)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(Error::database(PHASE))?;
+        let Some(row) = ended else { return Ok(()) };
+        let told = async |connection: &mut SqliteConnection| {
+            let (name, before) = ended_view(&row)?;
+            let of_user = row.text_opt("user_id")?.is_some();
+            let kind = if of_user { PrincipalKind::User } else { PrincipalKind::Token };
+            let draft = Draft {
+                actor: &name,
+                actor_kind: Some(kind.as_str()),
+                action: "sign_out",
+                subject: &name,
+                before: Some(before),
+                after: None,
+            };
+            audit::append(connection, draft).await
+        };
+        told(&mut tx).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_access();
         Ok(())
@@ -188,6 +210,23 @@ impl Store {
     }
 }
 
+/// What is told of a sign-in that has just been deleted.
+const ENDED: &str = " RETURNING id, user_id, created_at, address, COALESCE(
+        (SELECT name FROM users WHERE id = user_id),
+        (SELECT name FROM api_tokens WHERE id = token_id), '') AS name";
+
+/// Whose sign-in it was, and what the audit tells of it.
+fn ended_view(row: &SqliteRow) -> Result<(String, Value), sqlx::Error> {
+    let name = row.text("name")?;
+    let told = json!({
+        "id": row.text("id")?,
+        "user": name,
+        "signed_in_at": row.time("created_at")?,
+        "address": row.text("address")?,
+    });
+    Ok((name, told))
+}
+
 /// Who has not asked since then has been away too long.
 fn idle_since(now: Timestamp) -> i64 {
     now.as_millisecond() - milliseconds(IDLE_MAX)
@@ -203,6 +242,7 @@ async fn insert(
     word: &Secret,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    let id = Uuid::now_v7().to_string();
     let of = |kind| (new.kind == kind).then_some(new.id);
     make_room(connection, new.id, now).await?;
     sqlx::query(
@@ -210,7 +250,7 @@ async fn insert(
              address, user_agent)
          VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)",
     )
-    .bind(Uuid::now_v7().to_string())
+    .bind(&id)
     .bind(TokenHash::of(word.expose()).as_str())
     .bind(of(PrincipalKind::User))
     .bind(of(PrincipalKind::Token))
@@ -225,13 +265,13 @@ async fn insert(
         .bind(new.id)
         .execute(&mut *connection)
         .await?;
-    let kind = Some(new.kind.as_str());
     let draft = Draft {
         actor: new.name,
-        actor_kind: kind,
+        actor_kind: Some(new.kind.as_str()),
         action: "sign_in",
         subject: new.name,
-        ..Draft::default()
+        before: None,
+        after: Some(json!({ "id": id, "by": new.by, "user_agent": new.user_agent })),
     };
     audit::append(connection, draft).await
 }

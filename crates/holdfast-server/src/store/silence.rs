@@ -41,8 +41,8 @@ impl Store {
         let mut tx = self.begin(PHASE).await?;
         insert(&mut tx, actor, id, new, self.now()).await.map_err(Error::database(PHASE))?;
         let after = serde_json::json!({
-            "until": new.until, "host_id": new.host, "group": new.group, "rule": new.rule,
-            "alert_id": new.alert,
+            "id": id, "until": new.until, "host_id": new.host, "group": new.group,
+            "rule": new.rule, "alert_id": new.alert,
         });
         audit::changed(&mut tx, (actor, "silence.add", &new.reason), None, Some(after))
             .await
@@ -68,6 +68,8 @@ impl Store {
         const PHASE: &str = "ending a silence";
         let now = self.now();
         let mut tx = self.begin(PHASE).await?;
+        let known = self.read_silences(Some(id), Some(now), PHASE).await?.into_iter().next();
+        let known = known.ok_or_else(|| not_found(id))?;
         let ended = sqlx::query("UPDATE silences SET until = $2 WHERE id = $1 AND until > $2")
             .bind(id.to_string())
             .bind(now.as_millisecond())
@@ -77,7 +79,9 @@ impl Store {
         if ended.rows_affected() == 0 {
             return Err(not_found(id));
         }
-        audit::note(&mut tx, actor, "silence.end", &id.to_string())
+        let told = |until| Some(serde_json::json!({ "id": id, "until": until }));
+        let what = (actor, "silence.end", known.reason.as_str());
+        audit::changed(&mut tx, what, told(known.until), told(now))
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))

@@ -2,12 +2,12 @@
 
 use holdfast_protocol::{HostId, message::config::Secret};
 use jiff::Timestamp;
+use serde_json::Value;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Store,
-    audit::{self, Draft},
+    Error, Store, audit,
     row::{Columns, json, sql},
 };
 use crate::{
@@ -119,15 +119,20 @@ impl Store {
     pub async fn remove_token(&self, actor: &str, id: &str) -> Result<(), Error> {
         const PHASE: &str = "removing a token";
         let mut tx = self.begin(PHASE).await?;
-        let name: Option<String> =
-            sqlx::query_scalar("DELETE FROM api_tokens WHERE id = $1 OR name = $1 RETURNING name")
-                .bind(id)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(Error::database(PHASE))?;
+        let removed = sqlx::query(
+            "DELETE FROM api_tokens WHERE id = $1 OR name = $1
+             RETURNING name, role, host_groups, expires_at",
+        )
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(Error::database(PHASE))?;
         let missing = || Error::TokenNotFound { token: id.chars().take(100).collect() };
-        let name = name.ok_or_else(missing)?;
-        audit::note(&mut tx, actor, "token.remove", &name).await.map_err(Error::database(PHASE))?;
+        let (name, before) =
+            described(&removed.ok_or_else(missing)?).map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (actor, "token.remove", &name), Some(before), None)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_access();
         Ok(())
@@ -261,6 +266,16 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(added.rows_affected() == 1)
+}
+
+/// The name of a token, and what the audit tells of it.
+fn described(row: &SqliteRow) -> Result<(String, Value), sqlx::Error> {
+    let told = serde_json::json!({
+        "role": row.text("role")?,
+        "host_groups": row.json::<Vec<String>>("host_groups")?,
+        "expires_at": row.time_opt("expires_at")?,
+    });
+    Ok((row.text("name")?, told))
 }
 
 fn view(row: &SqliteRow) -> Result<TokenView, sqlx::Error> {

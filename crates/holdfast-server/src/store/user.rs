@@ -7,8 +7,7 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Store,
-    audit::{self, Draft},
+    Error, Store, audit,
     row::{self, Columns, int, sql},
 };
 use crate::{
@@ -192,17 +191,16 @@ impl Store {
     pub async fn remove_user(&self, actor: &str, name: &str) -> Result<(), Error> {
         const PHASE: &str = "removing a user";
         let mut tx = self.begin(PHASE).await?;
-        let role: Option<String> =
-            sqlx::query_scalar("DELETE FROM users WHERE name = $1 RETURNING role")
-                .bind(name)
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(Error::database(PHASE))?;
-        let role = role.ok_or_else(|| not_found(name))?;
+        let before = describe(&mut tx, name).await.map_err(Error::database(PHASE))?;
+        let before = before.ok_or_else(|| not_found(name))?;
+        sqlx::query("DELETE FROM users WHERE name = $1")
+            .bind(name)
+            .execute(&mut *tx)
+            .await
+            .map_err(Error::database(PHASE))?;
         if !has_admin(&mut tx, self.now()).await.map_err(Error::database(PHASE))? {
             return Err(Error::LastAdmin);
         }
-        let before = serde_json::json!({ "role": role });
         audit::changed(&mut tx, (actor, "user.remove", name), Some(before), None)
             .await
             .map_err(Error::database(PHASE))?;
@@ -212,16 +210,16 @@ impl Store {
     }
 
     /// Keeps the secret of an authenticator app that nothing has confirmed yet.
-    pub(crate) async fn offer_totp(&self, user: &str, secret: &str) -> Result<(), Error> {
+    pub(crate) async fn offer_totp(&self, user: &UserRow, secret: &str) -> Result<(), Error> {
         const PHASE: &str = "keeping a secret of an authenticator app";
-        let sealed = self.sealer().seal(place(user), secret);
+        let sealed = self.sealer().seal(place(&user.id), secret);
         let mut tx = self.begin(PHASE).await?;
         sqlx::query(
             "UPDATE users SET totp_secret = $1, totp_step = 0
              WHERE id = $2 AND totp_confirmed_at IS NULL",
         )
         .bind(sealed)
-        .bind(user)
+        .bind(&user.id)
         .execute(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?;
@@ -241,6 +239,11 @@ impl Store {
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(taken.rows_affected() == 1)
     }
+        let state = |offered: bool| Some(json!({ "totp_offered": offered }));
+        let (name, before) = (user.name.as_str(), state(user.totp_secret.is_some()));
+        audit::changed(&mut tx, (name, "user.totp_offer", name), before, state(true))
+            .await
+            .map_err(Error::database(PHASE))?;
 
     /// From now on signing in as this user takes a code.
     pub(crate) async fn confirm_totp(&self, actor: &str, user: &str) -> Result<(), Error> {
@@ -252,7 +255,10 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, "user.totp_on", actor).await.map_err(Error::database(PHASE))?;
+        let state = |on: bool| Some(json!({ "totp_enabled": on }));
+        audit::changed(&mut tx, (actor, "user.totp_on", actor), state(false), state(true))
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))
     }
 
@@ -307,10 +313,12 @@ async fn insert(
     .bind(now.as_millisecond())
     .execute(&mut *connection)
     .await?;
-    let after = describe(connection, &new.name).await?;
-    let (action, subject) = ("user.add", new.name.as_str());
-    audit::append(connection, Draft { actor, action, subject, after, ..Draft::default() }).await?;
-    Ok(added.rows_affected() == 1)
+    if added.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let after = describe(&mut *connection, &new.name).await?;
+    audit::changed(connection, (actor, "user.add", &new.name), None, after).await?;
+    Ok(true)
 }
 
 async fn update(
@@ -347,9 +355,7 @@ async fn update(
     if let Some(after) = after.as_mut().filter(|_| change.password.is_some()) {
         after["password"] = "changed".into();
     }
-    let (action, subject) = ("user.change", name);
-    let draft = Draft { actor, action, subject, before, after, ..Draft::default() };
-    audit::append(connection, draft).await?;
+    audit::changed(connection, (actor, "user.change", name), before, after).await?;
     Ok(true)
 }
 

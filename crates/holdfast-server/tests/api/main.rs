@@ -7,6 +7,7 @@ mod access;
 mod agent_link;
 mod alerts;
 mod audit;
+mod audited;
 mod browse;
 mod browser;
 mod calendar;

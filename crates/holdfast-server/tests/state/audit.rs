@@ -1,8 +1,18 @@
 //! The chain of who did what: no tampering with it goes unnoticed.
 
-use holdfast_server::store::{AuditFilter, Store};
+use std::fs;
+
+use holdfast_protocol::message::link::Hello;
+use holdfast_server::{
+    alert::{Alarm, Rule},
+    store::{AlertFilter, AuditFilter, Store},
+};
+use jiff::Timestamp;
+use serde_json::json;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
+
+use crate::fleet::{Fleet, TestHost, hello};
 
 const ENTRIES: u64 = 8;
 
@@ -132,4 +142,106 @@ async fn pages_go_back_in_time_and_can_be_narrowed() {
     };
     assert_eq!((of(Some("ops"), None).await, of(None, Some("host")).await), (1, 1));
     assert_eq!((of(None, Some("token.create")).await, of(None, Some("hos")).await), (8, 0));
+}
+
+/// The whole server of another day: what `work` did in between is gone from it, audit and head
+/// and all.
+async fn put_back(fleet: &mut Fleet, work: impl AsyncFnOnce(&Fleet)) {
+    let file = fleet.dir.path().join("holdfast.db");
+    fleet.store.close().await;
+    let copy = fs::read(&file).unwrap();
+    fleet.restart().await;
+    work(fleet).await;
+    fleet.store.close().await;
+    for sidecar in ["holdfast.db-wal", "holdfast.db-shm"] {
+        _ = fs::remove_file(fleet.dir.path().join(sidecar));
+    }
+    fs::write(&file, copy).unwrap();
+    fleet.restart().await;
+}
+
+/// What was noted of a database that was put back, and whether it rings.
+async fn witnessed(fleet: &Fleet) -> (Vec<serde_json::Value>, bool) {
+    let filter = AuditFilter { limit: 50, ..AuditFilter::default() };
+    let filter = AuditFilter { action: Some("server.set_back".to_owned()), ..filter };
+    let entries = fleet.store.audit(&filter).await.unwrap().entries;
+    let alarm = Alarm::new(fleet.store.clone(), fleet.live().await, Timestamp::UNIX_EPOCH);
+    alarm.look(Timestamp::now()).await.unwrap();
+    let alerts = fleet
+        .store
+        .alerts(&AlertFilter { limit: 50, ..AlertFilter::default() }, Timestamp::now())
+        .await
+        .unwrap();
+    let rings = alerts.alerts.iter().any(|alert| alert.rule == Rule::ServerSetBack);
+    (
+        entries
+            .into_iter()
+            .map(|entry| json!([entry.subject, entry.before, entry.after]))
+            .collect(),
+        rings,
+    )
+}
+
+async fn greet(fleet: &Fleet, host: &TestHost, boot: u64, epoch: u64, received: u64) -> u64 {
+    let hello = Hello { epoch, received, ..hello(host, boot) };
+    fleet.store.open_session(host.id, &hello).await.unwrap().unwrap().epoch
+}
+
+#[tokio::test]
+async fn the_first_agent_that_met_a_later_state_of_the_database_bears_witness() {
+    let mut fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let known = greet(&fleet, &host, 1, 0, 0).await;
+    let mut met = 0;
+    put_back(&mut fleet, async |fleet| {
+        met = greet(fleet, &host, 1, known, 0).await;
+        // What a thief wants forgotten.
+        fleet.store.create_api_token("backdoor", "admin").await.unwrap();
+    })
+    .await;
+    assert!(met > known);
+    assert!(fleet.store.verify_audit(None).await.unwrap().ok, "alone the older copy is whole");
+    assert_eq!(witnessed(&fleet).await, (vec![], false), "nobody has come yet");
+
+    let next = greet(&fleet, &host, 1, met, 0).await;
+    assert!(next > met, "no epoch is handed out twice");
+    let told = json!([
+        "web-1",
+        {"epoch": known, "next_record": 1},
+        {"epoch": met, "received": 0},
+    ]);
+    assert_eq!(witnessed(&fleet).await, (vec![told.clone()], true));
+    // Told once: what it meets from here on is this database.
+    greet(&fleet, &host, 1, next, 0).await;
+    assert_eq!(witnessed(&fleet).await, (vec![told], true));
+}
+
+#[tokio::test]
+async fn a_record_that_was_never_numbered_here_bears_witness_too() {
+    let mut fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let known = greet(&fleet, &host, 1, 0, 0).await;
+    put_back(&mut fleet, async |fleet| {
+        fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    })
+    .await;
+    greet(&fleet, &host, 1, known, 1).await;
+    let (entries, rings) = witnessed(&fleet).await;
+    assert_eq!((entries.len(), rings), (1, true), "{entries:?}");
+}
+
+#[tokio::test]
+async fn agents_of_a_database_that_was_never_put_back_are_no_witnesses() {
+    let mut fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let mut epoch = 0;
+    for boot in 1..4 {
+        epoch = greet(&fleet, &host, boot, epoch, 0).await;
+        fleet.restart().await;
+    }
+    fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    epoch = greet(&fleet, &host, 4, epoch, 1).await;
+    let again = fleet.reenrol(&host).await;
+    greet(&fleet, &again, 1, epoch, 0).await;
+    assert_eq!(witnessed(&fleet).await, (vec![], false));
 }

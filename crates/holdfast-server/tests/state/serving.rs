@@ -28,10 +28,14 @@ struct Running {
 }
 
 async fn start(dir: &Path) -> Running {
+    start_with(config(dir, "127.0.0.1:0")).await
+}
+
+async fn start_with(config: ServerConfig) -> Running {
     let stop = CancellationToken::new();
     let (ready, address) = oneshot::channel();
     let on_ready = move |started: Ready| ready.send(started.address).unwrap();
-    let task = tokio::spawn(run(config(dir, "127.0.0.1:0"), stop.clone(), on_ready));
+    let task = tokio::spawn(run(config, stop.clone(), on_ready));
     Running { address: address.await.unwrap(), stop, task }
 }
 
@@ -104,4 +108,81 @@ async fn a_data_directory_that_cannot_be_is_named() {
     let error = starting.await.unwrap_err();
     assert!(error.to_string().starts_with("cannot use the data directory"), "{error}");
     assert!(!error.action().is_empty());
+}
+
+/// The doors that a browser can be led to.
+const DOORS: [(&str, &str); 7] = [
+    ("GET", "/"),
+    ("GET", "/hosts"),
+    ("GET", "/api/v1/me"),
+    ("POST", "/api/v1/sign-in"),
+    ("GET", "/api/v1/live"),
+    ("GET", "/api/v1/openapi.json"),
+    ("GET", "/healthz"),
+];
+
+impl Running {
+    /// What the door answers to who asks by `name`, as a page would whose name was turned round.
+    async fn asked_as(&self, (method, path): (&str, &str), name: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address);
+        let request = reqwest::Client::new()
+            .request(method.parse().unwrap(), url)
+            .header("host", name)
+            .header("content-type", "application/json")
+            .body("{}");
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_had_its_name_lead_here_is_told_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(dir.path()).await;
+    let port = server.address.port();
+    for door in DOORS {
+        for name in ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil"]
+        {
+            let (status, text) = server.asked_as(door, name).await;
+            assert_eq!(status, 421, "{door:?} as {name}: {text}");
+            assert!(text.contains("unknown_host_name"), "{door:?} as {name}: {text}");
+        }
+        for name in [format!("localhost:{port}"), format!("127.0.0.1:{port}")] {
+            assert_ne!(server.asked_as(door, &name).await.0, 421, "{door:?} as {name}");
+        }
+    }
+    // Agents dial by whatever name they were told, and are no browsers.
+    for door in [("GET", "/api/v1/agent/connect"), ("POST", "/api/v1/agent/exchange")] {
+        assert_eq!(server.asked_as(door, "backup.lan").await.0, 401, "{door:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_answers_to_the_names_it_was_given_and_to_its_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = ServerConfig {
+        host_names: vec!["Backup.Example".to_owned()],
+        ..config(dir.path(), "127.0.0.1:0")
+    };
+    let server = start_with(named).await;
+    for (name, answered) in [("backup.example", true), ("backup.example:8443", true), ("x", false)]
+    {
+        let (status, text) = server.asked_as(("GET", "/api/v1/openapi.json"), name).await;
+        assert_eq!(status, if answered { 200 } else { 421 }, "{name}: {text}");
+    }
+    server.stop().await;
+    let proxied = ServerConfig {
+        trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+        ..config(dir.path(), "127.0.0.1:0")
+    };
+    let server = start_with(proxied).await;
+    let (status, text) = server.asked_as(("GET", "/api/v1/openapi.json"), "whatever").await;
+    assert_eq!(status, 200, "the proxy has looked at the name: {text}");
+    server.stop().await;
 }

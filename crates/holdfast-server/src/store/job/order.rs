@@ -5,7 +5,7 @@ use holdfast_protocol::{
     message::{
         command::{self, Retry},
         config,
-        job::Operation,
+        job::{Operation, Status},
         parameters::{Bandwidth, Parameters},
     },
 };
@@ -162,7 +162,9 @@ impl Store {
             cancel_at_once(&mut tx, job).await.map_err(Error::database(PHASE))?;
             Cancelled::AtOnce
         };
-        audit::note(&mut tx, actor, "job.cancel", &job.to_string())
+        let asked = matches!(cancelled, Cancelled::Asked { .. });
+        let after = if asked { "cancel_requested" } else { Status::Cancelled.as_str() };
+        tell(&mut tx, (actor, "job.cancel"), job, open.status, after)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -176,7 +178,7 @@ impl Store {
     /// As [`cancel_job`](Self::cancel_job).
     pub async fn pause_job(&self, actor: &str, job: JobId) -> Result<HostId, Error> {
         let message = Message::CommandPause(command::Pause { job_id: job });
-        self.command_job(actor, "job.pause", job, &message).await
+        self.command_job(actor, PAUSE, job, &message).await
     }
 
     /// Stores `command.resume` for the job's agent and says which host to wake.
@@ -185,7 +187,7 @@ impl Store {
     /// As [`cancel_job`](Self::cancel_job).
     pub async fn resume_job(&self, actor: &str, job: JobId) -> Result<HostId, Error> {
         let message = Message::CommandResume(command::Resume { job_id: job });
-        self.command_job(actor, "job.resume", job, &message).await
+        self.command_job(actor, RESUME, job, &message).await
     }
 
     async fn command_job(
@@ -200,7 +202,9 @@ impl Store {
         let open = open_job(&mut tx, job, PHASE).await?;
         refuse_when_full(&mut tx, open.host, PHASE).await?;
         outbox::append(&mut tx, open.host, message).await.map_err(Error::database(PHASE))?;
-        audit::note(&mut tx, actor, action, &job.to_string())
+        // The agent decides when, and may be too late: what is known is what it was asked for.
+        let asked = if action == PAUSE { "pause_requested" } else { "resume_requested" };
+        tell(&mut tx, (actor, action), job, open.status, asked)
             .await
             .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -270,6 +274,7 @@ async fn open_job(
     .fetch_optional(connection)
     .await
     .map_err(Error::database(phase))?;
+    status: Status,
     let row = row.ok_or_else(|| not_found(job))?;
     let status = row.status("status").map_err(Error::database(phase))?;
     if status.is_terminal() {
@@ -278,7 +283,8 @@ async fn open_job(
     let read = || {
         let enrolled = row.text_opt("incarnation")?.is_some();
         let removed = row.int_opt("removed_at")?.is_some();
-        Ok(Open { host: row.parsed("host_id")?, reachable: enrolled && !removed })
+        let host = row.parsed("host_id")?;
+        Ok(Open { host, status, reachable: enrolled && !removed })
     };
     read().map_err(Error::database(phase))
 }

@@ -6,6 +6,7 @@ use holdfast_protocol::{
     HostId, RepositoryId,
     message::config::{Credentials, Secret, Slot},
 };
+use serde_json::{Value, json};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{not_found, place, runner};
@@ -13,7 +14,7 @@ use crate::{
     secret::Sealer,
     store::{
         Error, Store, audit, host,
-        row::{Columns, json},
+        row::{self, Columns},
     },
 };
 
@@ -41,6 +42,15 @@ pub struct NewLocation {
     pub url: Secret,
 }
 
+/// What the audit is told of a change.
+struct Change<'a> {
+    actor: &'a str,
+    action: &'a str,
+    before: Value,
+    /// What was given anew, by name: of a secret that was exchanged nothing else shows.
+    given: Vec<&'static str>,
+}
+
 impl Store {
     /// Changes the credentials of a slot and raises the configuration's version of every host that
     /// has to know. Returns those hosts.
@@ -57,6 +67,7 @@ impl Store {
         const PHASE: &str = "setting a repository's credentials";
         let mut tx = self.begin(PHASE).await?;
         let row = find(&mut tx, repository, PHASE).await?;
+        let before = self.described(&mut tx, repository, PHASE).await?;
         match slot {
             Slot::Repo => set_everyday(&mut tx, self.sealer(), repository, new).await,
             Slot::Admin => {
@@ -70,8 +81,8 @@ impl Store {
             Slot::Repo => "repository.credentials.repo",
             Slot::Admin => "repository.credentials.admin",
         };
-        let hosts = finish(&mut tx, actor, action, repository, &row).await;
-        let hosts = hosts.map_err(Error::database(PHASE))?;
+        let change = Change { actor, action, before, given: given(new) };
+        let hosts = self.finish(&mut tx, change, &row, PHASE).await?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(hosts)
     }
@@ -91,13 +102,15 @@ impl Store {
         const PHASE: &str = "clearing a repository's credentials";
         let mut tx = self.begin(PHASE).await?;
         let row = find(&mut tx, repository, PHASE).await?;
+        let before = self.described(&mut tx, repository, PHASE).await?;
         match slot {
             Slot::Repo => clear_everyday(&mut tx, self.sealer(), repository).await,
             Slot::Admin => set_admin(&mut tx, self.sealer(), repository, None).await,
         }
         .map_err(Error::database(PHASE))?;
-        let hosts = finish(&mut tx, actor, "repository.credentials.clear", repository, &row).await;
-        let hosts = hosts.map_err(Error::database(PHASE))?;
+        let action = "repository.credentials.clear";
+        let change = Change { actor, action, before, given: Vec::new() };
+        let hosts = self.finish(&mut tx, change, &row, PHASE).await?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(hosts)
     }
@@ -116,18 +129,19 @@ impl Store {
         const PHASE: &str = "naming a repository's keeper";
         let mut tx = self.begin(PHASE).await?;
         let row = find(&mut tx, repository, PHASE).await?;
-        let before = self::runner(&mut tx, repository).await.map_err(Error::database(PHASE))?;
+        let before = self.described(&mut tx, repository, PHASE).await?;
+        let keeper = self::runner(&mut tx, repository).await.map_err(Error::database(PHASE))?;
         sqlx::query("UPDATE repositories SET runner_host_id = $2 WHERE id = $1")
             .bind(repository.to_string())
             .bind(runner.map(|host| host.to_string()))
             .execute(&mut *tx)
             .await
             .map_err(Error::database(PHASE))?;
-        let hosts = finish(&mut tx, actor, "repository.runner", repository, &row).await;
-        let mut hosts = hosts.map_err(Error::database(PHASE))?;
-        if let Some(before) = before.filter(|host| !hosts.contains(host)) {
-            host::raise_config_version(&mut tx, before).await.map_err(Error::database(PHASE))?;
-            hosts.push(before);
+        let change = Change { actor, action: "repository.runner", before, given: Vec::new() };
+        let mut hosts = self.finish(&mut tx, change, &row, PHASE).await?;
+        if let Some(keeper) = keeper.filter(|host| !hosts.contains(host)) {
+            host::raise_config_version(&mut tx, keeper).await.map_err(Error::database(PHASE))?;
+            hosts.push(keeper);
         }
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(hosts)
@@ -210,7 +224,7 @@ async fn set_admin(
     let id = repository.to_string();
     let sealed = credentials
         .filter(|credentials| !credentials.is_empty())
-        .map(|credentials| sealer.seal(place(&id, "admin"), &json(credentials)));
+        .map(|credentials| sealer.seal(place(&id, "admin"), &row::json(credentials)));
     sqlx::query("UPDATE repositories SET admin = $2 WHERE id = $1")
         .bind(&id)
         .bind(sealed)
@@ -239,7 +253,7 @@ async fn set_everyday(
     .bind(new.url.as_ref().map(|new| new.kind.clone()))
     .bind(new.url.as_ref().map(|new| new.location.clone()))
     .bind(new.password.as_ref().map(|password| seal("password", password.expose())))
-    .bind(new.environment.as_ref().map(|all| seal("environment", &json(all))))
+    .bind(new.environment.as_ref().map(|all| seal("environment", &row::json(all))))
     .bind(new.ca_certificate.as_deref())
     .execute(connection)
     .await?;
