@@ -18,6 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::view::Calendar;
+
 pub(crate) use reason::moment;
 pub use reason::{Cause, Reason};
 
@@ -34,8 +36,11 @@ pub const ENDLESS: SignedDuration = SignedDuration::from_hours(24);
 pub const CLOCK_OFF_MS: i64 = 60_000;
 /// The objective of a group that nobody backs up on a schedule.
 pub const OBJECTIVE_UNSCHEDULED: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// How long the data of forgotten snapshots may lie in a repository: a month, and some days more.
+/// How long the data of forgotten snapshots may lie in a repository that is not pruned at a cadence:
+/// a month, and some days more.
 pub const UNPRUNED: SignedDuration = SignedDuration::from_hours(35 * 24);
+/// How late a prune may be that comes at a cadence: it waits for a host, its window, and its turn.
+pub const PRUNE_GRACE: SignedDuration = SignedDuration::from_hours(24);
 /// What a schedule's longest pause is given on top, for the run itself.
 pub const OBJECTIVE_SLACK: SignedDuration = SignedDuration::from_hours(2);
 
@@ -107,10 +112,33 @@ pub struct Facts {
 pub struct Upkeep {
     /// The newest check, when it failed; its time is that of the first that did.
     pub check_failed: Option<Ended>,
-    /// When snapshots were forgotten first whose data no prune has freed since.
-    pub forgot_at: Option<Timestamp>,
+    /// What was forgotten, and not pruned since.
+    pub unpruned: Option<Unpruned>,
     /// Too little room on the disk of the host that it lies on.
     pub low_room: Option<LowRoom>,
+}
+
+/// Snapshots that were forgotten, and whose data no prune has freed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpruned {
+    /// When the first of them were forgotten.
+    pub forgot_at: Timestamp,
+    /// When a prune is overdue.
+    pub due_at: Timestamp,
+}
+
+impl Unpruned {
+    /// What was forgotten at `forgot_at` where prunes come by `cadence`: the next one should free
+    /// its data. Where nobody has said when prunes come, it may lie there for [`UNPRUNED`].
+    #[must_use]
+    pub fn new(forgot_at: Timestamp, cadence: Option<&Calendar>) -> Self {
+        let slot = cadence.and_then(|cadence| cadence.next_after(forgot_at));
+        let due_at = match slot {
+            Some(slot) => slot.checked_add(PRUNE_GRACE),
+            None => forgot_at.checked_add(UNPRUNED),
+        };
+        Self { forgot_at, due_at: due_at.unwrap_or(Timestamp::MAX) }
+    }
 }
 
 /// A disk that is nearly full.
@@ -371,16 +399,11 @@ fn silence(facts: &Facts) -> Vec<Reason> {
 /// What endangers the repository itself.
 fn neglect(facts: &Facts) -> Vec<Reason> {
     let upkeep = &facts.upkeep;
-    let due = unpruned_at(facts).filter(|due| facts.now >= *due);
-    let unpruned = upkeep.forgot_at.filter(|_| due.is_some()).map(reason::prune_overdue);
+    let unpruned = upkeep.unpruned.filter(|unpruned| facts.now >= unpruned.due_at);
+    let unpruned = unpruned.map(reason::prune_overdue);
     let check = upkeep.check_failed.as_ref().map(reason::check_failed);
     let room = upkeep.low_room.map(reason::storage_low);
     [check, room, unpruned].into_iter().flatten().collect()
-}
-
-/// When a prune is overdue.
-fn unpruned_at(facts: &Facts) -> Option<Timestamp> {
-    facts.upkeep.forgot_at.and_then(|at| at.checked_add(UNPRUNED).ok())
 }
 
 /// The slot that passed without a run.
@@ -411,7 +434,7 @@ fn next_change(facts: &Facts, restorable_at: Option<Timestamp>) -> Option<Timest
         after(next, LATE),
         after(facts.running_since, ENDLESS),
         after(away, AWAY),
-        unpruned_at(facts),
+        facts.upkeep.unpruned.map(|unpruned| unpruned.due_at),
     ];
     moments.into_iter().flatten().filter(|at| *at >= facts.now).min()
 }

@@ -52,7 +52,7 @@ impl Evidence {
         let kept = self.upkeep.repositories.get(&group.repository_id);
         Upkeep {
             check_failed: kept.and_then(|kept| kept.check_failed.clone()),
-            forgot_at: kept.and_then(|kept| kept.forgot_at),
+            unpruned: kept.and_then(|kept| kept.unpruned),
             low_room: self.upkeep.low_room.get(&(group.host_id, group.repository_id)).copied(),
         }
     }

@@ -107,7 +107,11 @@ impl Store {
             audit::changed(&mut tx, (actor, "maintenance.set", &subject), before, after).await
         };
         set.await.map_err(Error::database(PHASE))?;
-        tx.commit().await.map_err(Error::database(PHASE))
+        let users = users(&mut tx, repository).await.map_err(Error::database(PHASE))?;
+        tx.commit().await.map_err(Error::database(PHASE))?;
+        // Whether a prune is overdue goes by the plan, and is said of each host that backs up there.
+        users.into_iter().for_each(|host| self.bus().touch_host(host));
+        Ok(())
     }
 
     /// The plans with a slot that has come due by `now`.

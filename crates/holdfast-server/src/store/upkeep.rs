@@ -17,7 +17,10 @@ use super::{
     Error, Store, host,
     row::{Columns, int, json},
 };
-use crate::verdict::{Ended, LowRoom};
+use crate::{
+    verdict::{Ended, LowRoom, Unpruned},
+    view::Calendar,
+};
 
 /// What is known of repositories beyond the backups into them.
 #[derive(Debug, Default)]
@@ -31,8 +34,8 @@ pub(crate) struct Upkeep {
 pub(crate) struct RepositoryUpkeep {
     /// The newest check, when it failed; its time is that of the first that did.
     pub(crate) check_failed: Option<Ended>,
-    /// When snapshots were forgotten first whose data still lies there.
-    pub(crate) forgot_at: Option<Timestamp>,
+    /// What was forgotten whose data still lies there.
+    pub(crate) unpruned: Option<Unpruned>,
 }
 
 /// Room below this is too little, unless less than a tenth of the disk is smaller still.
@@ -56,8 +59,11 @@ impl Store {
     pub(crate) async fn upkeep(&self, only: Option<&[HostId]>) -> Result<Upkeep, Error> {
         const PHASE: &str = "reading how repositories are kept";
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT u.repository_id, u.check_failed_at, u.check_job_id, u.check_error, u.forgot_at
-             FROM upkeep u WHERE (u.check_failed_at IS NOT NULL OR u.forgot_at IS NOT NULL)
+            "SELECT u.repository_id, u.check_failed_at, u.check_job_id, u.check_error, u.forgot_at,
+                 m.cron, m.time_zone
+             FROM upkeep u LEFT JOIN maintenance m ON m.repository_id = u.repository_id
+                 AND m.operation = 'prune' AND m.enabled
+             WHERE (u.check_failed_at IS NOT NULL OR u.forgot_at IS NOT NULL)
                  AND u.repository_id IN (SELECT g.repository_id FROM source_groups g WHERE 1 = 1",
         );
         host::only_hosts(&mut query, "g.host_id", only);
@@ -196,8 +202,19 @@ fn read(row: &SqliteRow) -> Result<(RepositoryId, RepositoryUpkeep), sqlx::Error
         }
         _ => None,
     };
-    let forgot_at = row.time_opt("forgot_at")?;
-    Ok((row.parsed("repository_id")?, RepositoryUpkeep { check_failed, forgot_at }))
+    let unpruned = match row.time_opt("forgot_at")? {
+        Some(forgot_at) => Some(Unpruned::new(forgot_at, cadence(row, forgot_at)?.as_ref())),
+        None => None,
+    };
+    Ok((row.parsed("repository_id")?, RepositoryUpkeep { check_failed, unpruned }))
+}
+
+/// When the repository is pruned, where somebody has said so.
+fn cadence(row: &SqliteRow, after: Timestamp) -> Result<Option<Calendar>, sqlx::Error> {
+    let (cron, zone) = (row.text_opt("cron")?, row.text_opt("time_zone")?);
+    let (Some(cron), Some(zone)) = (cron, zone) else { return Ok(None) };
+    // What was checked when it was stored may be unknown to this machine's list of zones.
+    Ok(Calendar::parse(&cron, &zone, after).ok())
 }
 
 fn read_room(row: &SqliteRow) -> Result<((HostId, RepositoryId), LowRoom), sqlx::Error> {

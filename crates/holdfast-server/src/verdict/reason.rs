@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Claim, Ended, LowRoom, UNPRUNED};
+use super::{Claim, Ended, LowRoom, Unpruned};
 
 /// One thing that keeps a source group or host from being protected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -238,16 +238,16 @@ pub(super) fn check_failed(check: &Ended) -> Reason {
     )
 }
 
-pub(super) fn prune_overdue(forgot_at: Timestamp) -> Reason {
+pub(super) fn prune_overdue(unpruned: Unpruned) -> Reason {
     reason(
         Cause::PruneOverdue,
         format!(
             "Snapshots were forgotten at {}, and no prune has freed their space since.",
-            moment(forgot_at)
+            moment(unpruned.forgot_at)
         ),
         "Prune the repository on the host that keeps it in order.",
     )
-    .since(forgot_at.saturating_add(UNPRUNED).unwrap_or(forgot_at))
+    .since(unpruned.due_at)
 }
 
 pub(super) fn storage_low(room: LowRoom) -> Reason {

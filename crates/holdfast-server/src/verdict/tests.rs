@@ -111,6 +111,13 @@ fn every_misfortune_is_judged_as_the_table_says() {
             Standing::AtRisk,
             vec![Cause::PruneOverdue],
         ),
+        ("forgotten, pruned tomorrow", |f| forgotten_weekly(f, 24), Standing::Protected, vec![]),
+        (
+            "forgotten, and Sunday's prune did not come",
+            |f| forgotten_weekly(f, 8 * 24),
+            Standing::AtRisk,
+            vec![Cause::PruneOverdue],
+        ),
         ("hardly any room", no_room, Standing::AtRisk, vec![Cause::StorageLow]),
         ("switched off, hardly any room", paused_no_room, Standing::Paused, vec![Cause::Paused]),
         ("no schedule", |f| f.plan = Plan::OnRequest, Standing::Protected, vec![]),
@@ -129,7 +136,29 @@ fn unchecked(facts: &mut Facts) {
 }
 
 fn forgotten(facts: &mut Facts, days: i64) {
-    facts.upkeep.forgot_at = Some(facts.now - SignedDuration::from_hours(days * 24));
+    let forgot_at = facts.now - SignedDuration::from_hours(days * 24);
+    facts.upkeep.unpruned = Some(Unpruned::new(forgot_at, None));
+}
+
+/// Forgotten so many hours ago where every Sunday at 04:00 is pruned; now is Saturday noon.
+fn forgotten_weekly(facts: &mut Facts, hours: i64) {
+    let forgot_at = facts.now - SignedDuration::from_hours(hours);
+    let cadence = Calendar::parse("0 4 * * 0", "UTC", forgot_at).unwrap();
+    facts.upkeep.unpruned = Some(Unpruned::new(forgot_at, Some(&cadence)));
+}
+
+#[test]
+fn a_prune_is_overdue_a_day_after_its_own_slot_and_not_before() {
+    let forgot_at = at("2026-11-10T12:00:00Z");
+    let due = |cron: &str| {
+        let cadence = Calendar::parse(cron, "UTC", forgot_at).unwrap();
+        Unpruned::new(forgot_at, Some(&cadence)).due_at
+    };
+    assert_eq!(due("0 4 * * *"), at("2026-11-12T04:00:00Z"));
+    assert_eq!(due("0 4 * * 0"), at("2026-11-16T04:00:00Z"));
+    // Twice a year is what somebody wants, and no neglect.
+    assert_eq!(due("0 4 1 1,7 *"), at("2027-01-02T04:00:00Z"));
+    assert_eq!(Unpruned::new(forgot_at, None).due_at, at("2026-12-15T12:00:00Z"));
 }
 
 fn no_room(facts: &mut Facts) {

@@ -13,7 +13,7 @@ use holdfast_protocol::{
 use holdfast_server::{
     alert::{Alarm, Rule},
     clock::Clock,
-    store::{AlertFilter, HostStore, Order},
+    store::{AlertFilter, HostStore, NewMaintenance, Order},
     verdict::Cause,
 };
 use jiff::Timestamp;
@@ -96,6 +96,47 @@ async fn what_was_forgotten_must_be_pruned_within_weeks() {
     keeper.runs(Operation::Forget, Status::Succeeded, forgot(false, 4)).await;
     assert_eq!(keeper.causes().await, [[], []], "there is time");
     clock.set(clock.now() + jiff::SignedDuration::from_hours(36 * 24));
+    assert_eq!(keeper.causes().await, [[Cause::PruneOverdue], [Cause::PruneOverdue]]);
+    keeper.runs(Operation::Prune, Status::Succeeded, None).await;
+    assert_eq!(keeper.causes().await, [[], []]);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_pruned_at_a_cadence_must_be_pruned_by_it() {
+    let clock = Clock::manual("2026-11-21T12:00:00Z".parse().unwrap());
+    let mut keeper = Keeper::on(clock.clone()).await;
+    let told = Forgotten {
+        dry_run: false,
+        kept_count: 3,
+        removed_count: 4,
+        groups: Vec::new(),
+        omitted: 0,
+    };
+    keeper.runs(Operation::Forget, Status::Succeeded, Some(Payload::of(&told))).await;
+    let plan = |cron: &str, enabled| NewMaintenance {
+        cron: cron.to_owned(),
+        time_zone: "UTC".to_owned(),
+        enabled,
+        window: None,
+        parameters: None,
+    };
+    let (store, repository) = (keeper.fleet.store.clone(), keeper.host.repository);
+    let set = async |plan: NewMaintenance| {
+        store.set_maintenance("ops", repository, Operation::Prune, &plan).await.unwrap();
+    };
+    // Every Sunday: tomorrow, and a day's grace.
+    set(plan("0 4 * * 0", true)).await;
+    clock.set("2026-11-23T03:59:00Z".parse().unwrap());
+    assert_eq!(keeper.causes().await, [[], []], "there is time");
+    clock.set("2026-11-23T04:01:00Z".parse().unwrap());
+    assert_eq!(keeper.causes().await, [[Cause::PruneOverdue], [Cause::PruneOverdue]]);
+    // A plan that is switched off promises nothing, and one that comes twice a year is in time.
+    set(plan("0 4 * * 0", false)).await;
+    assert_eq!(keeper.causes().await, [[], []]);
+    set(plan("0 4 1 1,7 *", true)).await;
+    clock.set("2026-12-31T04:00:00Z".parse().unwrap());
+    assert_eq!(keeper.causes().await, [[], []]);
+    clock.set("2027-01-02T04:01:00Z".parse().unwrap());
     assert_eq!(keeper.causes().await, [[Cause::PruneOverdue], [Cause::PruneOverdue]]);
     keeper.runs(Operation::Prune, Status::Succeeded, None).await;
     assert_eq!(keeper.causes().await, [[], []]);
