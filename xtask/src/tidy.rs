@@ -2,6 +2,7 @@
 //! over what cargo says about the workspace.
 
 mod arrows;
+mod licences;
 mod manifest;
 mod text;
 mod unused;
@@ -58,6 +59,8 @@ fn findings() -> Result<Vec<Finding>> {
     let mut findings = arrows::check(&metadata)?;
     findings.extend(unused::check(&metadata)?);
     let root = workspace::root();
+    let policy = std::fs::read_to_string(root.join("deny.toml"))?;
+    findings.extend(licences::check(&workspace::metadata_of_all()?, &policy)?);
     for file in workspace::files()? {
         // What is not text (pictures) has no lines to judge.
         let Ok(content) = std::fs::read_to_string(root.join(&file)) else { continue };

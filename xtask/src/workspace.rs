@@ -45,6 +45,21 @@ pub(crate) fn metadata() -> Result<serde_json::Value> {
     serde_json::from_str(&text).context("could not read the answer of cargo metadata")
 }
 
+/// What cargo knows about every package that is built on this machine.
+pub(crate) fn metadata_of_all() -> Result<serde_json::Value> {
+    let about = command::capture(command::in_root("rustc").arg("-vV"))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc does not tell which machine this is")?;
+    let text = command::capture(command::cargo().args([
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--filter-platform",
+        host,
+    ]))?;
+    serde_json::from_str(&text).context("could not read the answer of cargo metadata")
+}
+
 /// Builds all programs, as a person who develops them has them.
 ///
 /// Always the whole workspace: for a part of it cargo would build the dependencies once more.
