@@ -59,6 +59,21 @@ const stories = {
     equal('the address', page.url(), `${mock.url}/`);
   },
 
+  async 'the identity provider signs in, and why it does not is told'(browser, mock) {
+    const { page } = await watched(browser);
+    await page.goto(mock.url);
+    await page.getByRole('button', { name: 'Example ID' }).click();
+    await until('the overview', () => page.locator('.verdict').count());
+    equal('the address', page.url(), `${mock.url}/`);
+    await page.getByRole('button', { name: 'Sign out' }).first().click();
+    await until('the sign-in page', () => page.locator('#password').count());
+    for (const [query, told] of [['code=other&state=s', 'none of their groups has a role here'], ['error=access_denied&error_description=evil', 'did not let you in']]) {
+      await page.goto(`${mock.url}/sign-in/oidc?${query}`);
+      await until(`the refusal of ${query}`, () => page.getByText(told).count());
+      equal('the address', page.url(), `${mock.url}/`);
+    }
+  },
+
   async 'signing out ends at the sign-in page'(browser, mock) {
     const { page } = await signedIn(browser, mock);
     await page.getByRole('button', { name: 'Sign out' }).first().click();

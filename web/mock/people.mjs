@@ -7,9 +7,9 @@ const DAY = 24 * HOUR;
 const ago = (milliseconds) => new Date(Date.now() - milliseconds).toISOString();
 
 export const users = [
-  { name: 'mira', role: 'admin', host_groups: ['*'], totp_enabled: true, disabled: false, created_at: ago(200 * DAY), last_sign_in_at: ago(2 * HOUR) },
-  { name: 'tomas', role: 'operator', host_groups: ['web', 'db'], totp_enabled: false, disabled: false, created_at: ago(90 * DAY), last_sign_in_at: ago(3 * DAY) },
-  { name: 'auditor', role: 'viewer', host_groups: ['*'], totp_enabled: false, disabled: true, created_at: ago(150 * DAY), last_sign_in_at: ago(80 * DAY) },
+  { name: 'mira', role: 'admin', host_groups: ['*'], totp_enabled: true, disabled: false, single_sign_on: false, created_at: ago(200 * DAY), last_sign_in_at: ago(2 * HOUR) },
+  { name: 'tomas', role: 'operator', host_groups: ['web', 'db'], totp_enabled: false, disabled: false, single_sign_on: true, created_at: ago(90 * DAY), last_sign_in_at: ago(3 * DAY) },
+  { name: 'auditor', role: 'viewer', host_groups: ['*'], totp_enabled: false, disabled: true, single_sign_on: false, created_at: ago(150 * DAY), last_sign_in_at: ago(80 * DAY) },
 ];
 
 export const tokens = [

@@ -140,7 +140,7 @@ export function moreRoutes({ hosts, jobs, repositories, alerts, findHost, tell, 
     ['GET', /^\/users$/, () => ({ users })],
     ['POST', /^\/users$/, (_, body) => {
       if (users.some((it) => it.name === body.name)) throw new Refusal(409, 'user_exists', `There is already a user ${body.name}.`, 'Choose another name.');
-      users.push({ name: body.name, role: body.role, host_groups: body.host_groups ?? ['*'], totp_enabled: false, disabled: false, created_at: iso(Date.now()) });
+      users.push({ name: body.name, role: body.role, host_groups: body.host_groups ?? ['*'], totp_enabled: false, disabled: false, single_sign_on: false, created_at: iso(Date.now()) });
       return [201, users.at(-1)];
     }],
     ['PATCH', /^\/users\/([^/]+)$/, ([name], { password, ...body }) => Object.assign(find(users, name, 'user'), body)],

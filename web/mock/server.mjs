@@ -254,6 +254,14 @@ async function bodyOf(request) {
 
 async function answerApi(request, url) {
   const path = url.pathname.slice('/api/v1'.length);
+  if (path === '/sign-in' && request.method === 'GET') return [200, { oidc: { label: 'Example ID' } }];
+  // The provider lets everybody in at once, and sends them back.
+  if (path === '/sign-in/oidc/begin') return [200, { url: '/sign-in/oidc?code=mock&state=mock' }];
+  if (path === '/sign-in/oidc') {
+    const said = await bodyOf(request);
+    if (said.code !== 'mock') throw new Refusal(403, 'oidc_unmapped', 'The identity provider knows mira, but none of their groups has a role here.', 'Ask an admin for a role.');
+    return [200, { name: 'mira', role: 'admin' }, { 'set-cookie': 'holdfast_sign_in=mock; HttpOnly; SameSite=Strict; Path=/' }];
+  }
   if (path === '/sign-in') {
     const said = await bodyOf(request);
     if (said.name === 'tomas' && said.password === 'mock' && said.totp_code !== '123456') throw new Refusal(401, 'totp_required', 'A code of your authenticator is needed.', 'Type the six digits it shows now.');

@@ -53,6 +53,8 @@ const root = '/api/v1';
 /** Endpoints of the REST API. */
 export const at = {
   signIn: () => `${root}/sign-in`,
+  beginOidc: () => `${root}/sign-in/oidc/begin`,
+  finishOidc: () => `${root}/sign-in/oidc`,
   signOut: () => `${root}/sign-out`,
   me: () => `${root}/me`,
   live: () => `${root}/live`,

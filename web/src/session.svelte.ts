@@ -1,13 +1,17 @@
 // Who is signed in. The token itself is never kept here: the server answers it with a cookie
 // that scripts cannot read.
 
-import { api, ApiError, toApiError, whenSignedOut, type Credentials } from './api/client';
+import { api, ApiError, toApiError, whenSignedOut, type Credentials, type OidcArrival } from './api/client';
 import type { Me, Role } from './api/types';
 import { live } from './live/live.svelte';
+import { router } from './router.svelte';
+import { texts } from './texts';
 
 type SessionState = 'asking' | 'unreachable' | 'setup' | 'signed_out' | 'signed_in';
 
 const RETRY_MS = 2000;
+/** Where the identity provider sends browsers back to. */
+const ARRIVAL = '/sign-in/oidc';
 
 class Session {
   state = $state<SessionState>('asking');
@@ -24,7 +28,7 @@ class Session {
     });
     // The link may also be pasted into a tab that shows the page already.
     addEventListener('hashchange', () => void this.signInByLink());
-    if (!(await this.signInByLink())) await this.ask();
+    if (!(await this.comeBack()) && !(await this.signInByLink())) await this.ask();
   }
 
   /** False when the address holds no token. */
@@ -36,6 +40,27 @@ class Session {
     this.leave(false);
     this.error = error;
     return true;
+  }
+
+  /** False when the address is not the one that the identity provider sends browsers back to. */
+  private async comeBack(): Promise<boolean> {
+    const arrival = takeArrival();
+    if (!arrival) return false;
+    const error = arrival instanceof ApiError ? arrival : await this.enterBy(async () => void (await api.finishOidc(arrival)));
+    if (!error) return true;
+    this.leave(false);
+    this.error = error;
+    return true;
+  }
+
+  /** Goes to the identity provider. */
+  async depart(): Promise<ApiError | undefined> {
+    try {
+      location.assign((await api.beginOidc()).url);
+      return undefined;
+    } catch (error) {
+      return toApiError(error);
+    }
   }
 
   async signIn(who: Credentials): Promise<ApiError | undefined> {
@@ -113,6 +138,17 @@ class Session {
     this.ended = ended;
     this.state = 'signed_out';
   }
+}
+
+/** What the identity provider says in the address, which goes from the address bar and the history. */
+function takeArrival(): OidcArrival | ApiError | undefined {
+  if (location.pathname !== ARRIVAL) return undefined;
+  const said = new URLSearchParams(location.search);
+  router.go('/', 'replace');
+  const [code, state, iss] = ['code', 'state', 'iss'].map((name) => said.get(name) ?? undefined);
+  if (code && state) return { code, state, iss };
+  // What the address says about why is anybody's text.
+  return new ApiError(0, 'oidc_declined', texts.signIn.declined, texts.signIn.declinedAction);
 }
 
 /** The token of a `#token=…` address, which is removed from the address bar and the history. */

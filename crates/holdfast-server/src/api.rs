@@ -31,6 +31,8 @@ mod live;
 mod location;
 mod maintenance;
 mod me;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod overview;
 mod parameters;
 pub(crate) mod problem;
@@ -148,6 +150,8 @@ fn documented() -> OpenApiRouter<AppState> {
         .merge(snapshots::router())
         .merge(tokens::router())
         .merge(users::router());
+    #[cfg(feature = "oidc")]
+    let api = api.merge(oidc::router());
     // Nested before it is split, so that the document has the whole paths too.
     OpenApiRouter::with_openapi(openapi::document()).nest(BASE, api)
 }
@@ -170,9 +174,6 @@ fn table(document: &OpenApi, identity: &Identity) -> Table {
     table
 }
 
-fn json(text: String) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
-}
 /// Every route that can change something, by method and path: what the audit has to tell of.
 #[must_use]
 pub fn changing_routes() -> Vec<(Method, String)> {
@@ -182,3 +183,6 @@ pub fn changing_routes() -> Vec<(Method, String)> {
     routes.filter(|(method, _)| !matches!(*method, Method::GET | Method::HEAD)).collect()
 }
 
+fn json(text: String) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text)
+}

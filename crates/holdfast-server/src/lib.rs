@@ -30,6 +30,8 @@ mod maintenance;
 pub mod metrics;
 #[cfg(test)]
 mod month;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod openapi;
 pub mod own_backup;
 mod secret;

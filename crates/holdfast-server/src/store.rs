@@ -32,6 +32,8 @@ mod job;
 mod log;
 mod maintenance;
 mod migrations;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod outbox;
 mod own_backup;
 mod repository;
@@ -93,6 +95,8 @@ pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
 pub(crate) use log::LOG_LIFE;
 pub(crate) use maintenance::{DuePlan, KINDS as MAINTENANCE_KINDS, Placed, WaitingSlot};
+#[cfg(feature = "oidc")]
+pub(crate) use oidc::TurnedAway;
 pub(crate) use sign_in::{LIFE_MAX as SIGN_IN_LIFE_MAX, NewSignIn};
 pub(crate) use snapshot::SeenRow;
 pub(crate) use upkeep::Upkeep;

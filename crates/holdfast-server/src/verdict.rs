@@ -36,8 +36,8 @@ pub const ENDLESS: SignedDuration = SignedDuration::from_hours(24);
 pub const CLOCK_OFF_MS: i64 = 60_000;
 /// The objective of a group that nobody backs up on a schedule.
 pub const OBJECTIVE_UNSCHEDULED: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// How long the data of forgotten snapshots may lie in a repository that is not pruned at a cadence:
-/// a month, and some days more.
+/// How long the data of forgotten snapshots may lie in a repository that is pruned at no cadence: a
+/// month, and some days more.
 pub const UNPRUNED: SignedDuration = SignedDuration::from_hours(35 * 24);
 /// How late a prune may be that comes at a cadence: it waits for a host, its window, and its turn.
 pub const PRUNE_GRACE: SignedDuration = SignedDuration::from_hours(24);

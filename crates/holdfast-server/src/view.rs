@@ -9,6 +9,8 @@ mod browse;
 mod calendar;
 mod channel;
 pub(crate) mod days;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod options;
 mod repository;
 mod user;
@@ -39,6 +41,8 @@ pub use browse::{
 pub use calendar::{Calendar, CalendarError};
 pub use channel::{ChannelView, DeliveryView};
 pub use days::Days;
+#[cfg(feature = "oidc")]
+pub use oidc::{OidcRole, OidcSettings, OidcView};
 pub use options::{GroupOptionsDoc, RetentionDoc};
 pub use repository::{
     LeaseView, MaintenanceReason, MaintenanceView, RepositoryDetailView, RunnerView, SizeView,

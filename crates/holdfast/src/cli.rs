@@ -13,6 +13,7 @@ mod age;
 mod alerts;
 mod fleet;
 mod jobs;
+mod oidc;
 pub(crate) mod operate;
 mod people;
 mod server;
@@ -21,6 +22,7 @@ mod snapshots;
 pub(crate) use alerts::{Alert, Alerts, Channel, ChannelName, Silence};
 pub(crate) use fleet::{Age, Dialect, Group, GroupName, Host, HostAdd, Repo, RepoAdd, Schedule};
 pub(crate) use jobs::{JobId, Jobs, Restore, Run};
+pub(crate) use oidc::{Oidc, OidcSet};
 pub(crate) use people::{Audit, Role, Token, User};
 pub(crate) use server::{CopyArgs, LogFormat, Server, ServerCopy};
 pub(crate) use snapshots::{Look, Snapshot, Snapshots};
@@ -146,6 +148,9 @@ pub(crate) enum Command {
     /// Make, list, change or remove users.
     #[command(subcommand)]
     User(User),
+    /// Have people sign in by an identity provider (OpenID Connect).
+    #[command(subcommand)]
+    Oidc(Oidc),
     /// List the hosts.
     Hosts,
     /// Add, show or remove a host.

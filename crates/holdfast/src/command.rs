@@ -11,6 +11,7 @@ mod group;
 mod hosts;
 mod jobs;
 mod maintain;
+mod oidc;
 mod operate;
 mod repo;
 mod restore;
@@ -93,6 +94,7 @@ impl Operator {
             Command::Job(job) => jobs::show(self, &job.id).await?,
             Command::Jobs(filter) => jobs::list(self, &filter).await?,
             Command::Logs(job) => jobs::logs(self, &job.id).await?,
+            Command::Oidc(command) => oidc::run(self, &command).await?,
             Command::Pause(job) => jobs::ask(self, &job.id, jobs::Request::Pause).await?,
             Command::Repo(command) => return repo::run(self, &command).await,
             Command::Repos => repo::list(self).await?,

@@ -90,7 +90,7 @@ async function failure(response: Response, path: string): Promise<ApiError> {
   );
 }
 
-const ASKED_WITH_SECRETS: ReadonlySet<string> = new Set([at.signIn(), at.setup(), at.password(), at.totp(), at.confirmTotp()]);
+const ASKED_WITH_SECRETS: ReadonlySet<string> = new Set([at.signIn(), at.finishOidc(), at.setup(), at.password(), at.totp(), at.confirmTotp()]);
 
 async function problemOf(response: Response): Promise<{ code?: string; title?: string; action?: string }> {
   try {
@@ -136,6 +136,18 @@ export interface NewMaintenance {
 /** A person's, or a token. */
 export type Credentials = { name: string; password: string; totp_code?: string } | { token: string };
 
+/** How one may sign in besides with a name and a password. */
+export interface WaysIn {
+  oidc?: { label: string };
+}
+
+/** What the identity provider sent this browser back with. */
+export interface OidcArrival {
+  code: string;
+  state: string;
+  iss?: string;
+}
+
 export interface JobOrder {
   operation: Operation;
   group?: string;
@@ -174,6 +186,9 @@ export interface JobPage {
 export const api = {
   me: () => request<Me>('GET', at.me()),
   signIn: (who: Credentials) => request<Me>('POST', at.signIn(), who),
+  waysIn: () => request<WaysIn>('GET', at.signIn()),
+  beginOidc: () => request<{ url: string }>('POST', at.beginOidc()),
+  finishOidc: (arrival: OidcArrival) => request<Me>('POST', at.finishOidc(), arrival),
   signOut: () => request<void>('POST', at.signOut()),
   addHost: (name: string) => request<Enrolment>('POST', at.hosts(), { name }),
   host: (host: string) => request<Host>('GET', at.host(host)),

@@ -739,6 +739,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/oidc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows how people sign in by an identity provider, without the secret. */
+        get: operations["show_oidc"];
+        /**
+         * Sets how people sign in by an identity provider, after asking it who it is. Whoever came in by
+         *     one must come again. Users with passwords stay as they are.
+         */
+        put: operations["set_oidc"];
+        post?: never;
+        /** Ends signing in by the identity provider, and signs out who came in by it. Their users stay. */
+        delete: operations["clear_oidc"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -937,13 +959,54 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Tells how somebody may sign in besides with a name and a password. */
+        get: operations["list_ways_in"];
         put?: never;
         /**
          * Signs a browser in: keeps a random word in a cookie that scripts cannot read. It ends after 12
          *     hours without a request, and after 7 days in any case.
          */
         post: operations["sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in/oidc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Signs a browser in that comes back from the identity provider. Whoever comes for the first time
+         *     becomes a user; the role is each time what the provider's word gives.
+         */
+        post: operations["finish_oidc"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in/oidc/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to sign a browser in by the identity provider: tells where it has to go. What it must
+         *     bring back is sealed into a cookie for ten minutes.
+         */
+        post: operations["begin_oidc"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1375,6 +1438,15 @@ export interface components {
             /** @description What its bearer may do. */
             role: components["schemas"]["Role"];
         };
+        /** @description What a browser brings back from the identity provider. */
+        Arrival: {
+            /** @description The code. */
+            code: string;
+            /** @description Which provider says to have sent the code, where it says so. */
+            iss?: string | null;
+            /** @description The state, as it was sent along. */
+            state: string;
+        };
         /** @description Something that somebody did. */
         AuditEntry: {
             /** @description What, such as `host.add`. */
@@ -1681,6 +1753,11 @@ export interface components {
          * @enum {string}
          */
         DeliveryEvent: "opened" | "resolved" | "digest" | "test" | "job_started" | "job_ended";
+        /** @description Where a browser has to go. */
+        Departure: {
+            /** @description The identity provider's page. */
+            url: string;
+        };
         /** @description The words of another system. */
         Dialect: {
             /** @description What can be asked of hosts whose agents speak it. */
@@ -2387,7 +2464,7 @@ export interface components {
             name: string;
             /** @description What one may do. */
             role: components["schemas"]["Role"];
-            /** @description For a user: whether signing in takes a code. */
+            /** @description For a user with a password: whether signing in takes a code. */
             totp_enabled?: boolean | null;
         };
         /** @description A new password. */
@@ -2411,6 +2488,44 @@ export interface components {
          * @enum {string}
          */
         ObjectiveSource: "default" | "schedule" | "set";
+        /** @description How people sign in by an identity provider. */
+        Oidc: components["schemas"]["OidcSettings"] & {
+            /** @description Whether the server has a secret to show to the provider. */
+            has_client_secret: boolean;
+            /** @description What to register at the provider as the address to come back to. */
+            redirect_url: string;
+        };
+        /** @description The role that a value of the claim gives. */
+        OidcRole: {
+            /** @description On hosts of which groups; all when left out. */
+            host_groups?: string[];
+            /** @description What its bearer may do. */
+            role: components["schemas"]["Role"];
+            /** @description The value, such as the name of a group. */
+            value: string;
+        };
+        /** @description How people sign in by an identity provider (OpenID Connect), without the secret. */
+        OidcSettings: {
+            /** @description What the provider calls this server. */
+            client_id: string;
+            /** @description The provider, as it spells itself, such as `https://id.example/realms/main`. */
+            issuer: string;
+            /** @description What the button on the page says. */
+            label: string;
+            /** @description The claim that names the user. */
+            name_claim: string;
+            /**
+             * @description The dashboard's address as browsers spell it. The provider sends them back to
+             *     `sign-in/oidc` below it.
+             */
+            page_url: string;
+            /** @description The claim that decides the role: a text or a list of texts. Dots lead into objects. */
+            role_claim: string;
+            /** @description Which role a value of that claim gives. The first that fits counts. */
+            roles: components["schemas"]["OidcRole"][];
+            /** @description What is asked for besides `openid`. */
+            scopes: string[];
+        };
         /** @description A job that was ordered, or that something was asked of. */
         Ordered: {
             /**
@@ -2773,6 +2888,33 @@ export interface components {
              */
             objective_seconds: number;
         };
+        /** @description How people sign in by an identity provider from now on. */
+        SetOidc: {
+            /** @description What the provider calls this server. */
+            client_id: string;
+            /**
+             * @description What the server shows to the provider; empty for a client without a secret. When left out,
+             *     the one that is stored stays, as long as the issuer does.
+             */
+            client_secret?: string | null;
+            /** @description The provider, as it spells itself, such as `https://id.example/realms/main`. */
+            issuer: string;
+            /** @description What the button on the page says. */
+            label?: string;
+            /** @description The claim that names the user. */
+            name_claim?: string;
+            /** @description The dashboard's address as browsers spell it, such as `https://backup.example`. */
+            page_url: string;
+            /** @description The claim that decides the role: a text or a list of texts. Dots lead into objects. */
+            role_claim?: string;
+            /**
+             * @description Which role a value of that claim gives. The first that fits counts; without one that fits
+             *     nobody comes in.
+             */
+            roles: components["schemas"]["OidcRole"][];
+            /** @description What is asked for besides `openid`. */
+            scopes?: string[];
+        };
         /** @description How to set a rule. */
         SetRule: {
             /** @description Whether it is watched at all. */
@@ -3040,6 +3182,11 @@ export interface components {
             name: string;
             /** @description What the user may do. */
             role: components["schemas"]["Role"];
+            /**
+             * @description Whether the user comes in by the identity provider, which then decides the role, and has no
+             *     password here.
+             */
+            single_sign_on: boolean;
             /** @description Whether signing in takes a code of an authenticator app. */
             totp_enabled: boolean;
         };
@@ -3098,6 +3245,15 @@ export interface components {
             /** @description That, in one sentence. */
             message?: string | null;
             reason?: components["schemas"]["MaintenanceReason"] | null;
+        };
+        /** @description A way to sign in. */
+        Way: {
+            /** @description What it is called. */
+            label: string;
+        };
+        /** @description How somebody may sign in besides with a name and a password. */
+        Ways: {
+            oidc?: components["schemas"]["Way"] | null;
         };
         /** @description A webhook. */
         Webhook: {
@@ -5340,6 +5496,101 @@ export interface operations {
             };
         };
     };
+    show_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Oidc"];
+                };
+            };
+            /** @description `oidc_off` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    set_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetOidc"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Oidc"];
+                };
+            };
+            /** @description `invalid_oidc` or `invalid_host_groups` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_unreachable` or `oidc_unfit` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    clear_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `oidc_off` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     show_overview: {
         parameters: {
             query?: never;
@@ -5788,6 +6039,25 @@ export interface operations {
             };
         };
     };
+    list_ways_in: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ways"];
+                };
+            };
+        };
+    };
     sign_in: {
         parameters: {
             query?: never;
@@ -5829,6 +6099,138 @@ export interface operations {
             };
             /** @description `too_many_attempts` */
             429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    finish_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Arrival"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description `oidc_expired` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_refused` */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_unmapped`, `oidc_unnamed` or `user_disabled` */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_off` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_name_taken` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_unreachable` or `oidc_unfit` */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    begin_oidc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Departure"];
+                };
+            };
+            /** @description `oidc_off` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_attempts` */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `oidc_unreachable` or `oidc_unfit` */
+            502: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -36,6 +36,10 @@ export const signIn = {
   emptyAction: 'A token begins with hf_api_.',
   ended: 'You were signed out.',
   endedAction: 'The sign-in has ended or was ended somewhere else. Sign in again.',
+  or: 'or',
+  leaving: 'Going there',
+  declined: 'The identity provider did not let you in.',
+  declinedAction: 'Begin again, or sign in with a name and a password.',
 };
 
 export const setup = {
@@ -97,6 +101,8 @@ export const users = {
   password: 'First password',
   newPassword: 'New password',
   newPasswordHelp: 'Leave empty to keep the one there is.',
+  byProvider: 'the provider’s',
+  byProviderHelp: 'Comes in by the identity provider, which decides the role. Here you can only keep this person out.',
   on: 'on',
   off: 'off',
   disabled: 'switched off',

@@ -48,7 +48,11 @@ fn format() -> Result<()> {
 
 fn lint() -> Result<()> {
     let lint = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    command::run(command::cargo().args(lint))
+    command::run(command::cargo().args(lint))?;
+    // The one feature, switched off: what is left must stand by itself.
+    let bare =
+        ["clippy", "--workspace", "--no-default-features", "--quiet", "--", "-D", "warnings"];
+    command::run(command::cargo().args(bare))
 }
 
 /// The end-to-end tests start the programs themselves, so these must be there before.

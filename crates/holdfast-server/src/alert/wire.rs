@@ -105,9 +105,13 @@ fn judge(status: StatusCode) -> Result<(), SendError> {
     if passing { Err(SendError::Passing(told)) } else { Err(SendError::Refused(told)) }
 }
 
-/// The kind of failure. The error's own text would repeat the address, which may hold a secret.
 fn unreached(error: &reqwest::Error) -> SendError {
-    let told = if error.is_timeout() {
+    SendError::Passing(failure(error).to_owned())
+}
+
+/// The kind of failure. The error's own text would repeat the address, which may hold a secret.
+pub(crate) fn failure(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
         "no answer in time"
     } else if is_certificate(error) {
         "its certificate is not trusted"
@@ -115,8 +119,7 @@ fn unreached(error: &reqwest::Error) -> SendError {
         "no connection"
     } else {
         "the connection broke"
-    };
-    SendError::Passing(told.to_owned())
+    }
 }
 
 fn is_certificate(error: &reqwest::Error) -> bool {

@@ -186,11 +186,11 @@ async fn own_user(state: &AppState, principal: &Principal) -> Result<UserRow, Pr
         PrincipalKind::User => state.store.user_secrets(&principal.name).await?,
         PrincipalKind::Token => None,
     };
-    user.ok_or_else(|| {
+    user.filter(|user| !user.by_provider).ok_or_else(|| {
         Problem::invalid(
             "not_a_user",
-            "An API token has no password and no authenticator app.",
-            "Sign in with a name and a password.",
+            "Only who signs in with a name and a password has a password and an app here.",
+            "Sign in with a name and a password; the identity provider has settings of its own.",
         )
     })
 }

@@ -138,6 +138,7 @@ fn status_of(error: &Error) -> StatusCode {
         | Error::JobEnded { .. }
         | Error::LastAdmin
         | Error::UserExists { .. }
+        | Error::UserOfProvider { .. }
         | Error::OperationUnsupported { .. }
         | Error::TokenExists { .. } => StatusCode::CONFLICT,
         Error::AlertNotFound { .. }

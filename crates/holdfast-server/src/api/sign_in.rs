@@ -54,7 +54,7 @@ pub(super) struct Me {
     role: Role,
     /// On hosts of which groups; `*` stands for all.
     host_groups: Vec<String>,
-    /// For a user: whether signing in takes a code.
+    /// For a user with a password: whether signing in takes a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     totp_enabled: Option<bool>,
 }
@@ -199,7 +199,10 @@ pub(super) async fn enter(
 
 async fn describe(state: &AppState, principal: &Principal) -> Result<Me, Problem> {
     let totp_enabled = match principal.kind {
-        PrincipalKind::User => Some(state.store.user(&principal.name).await?.totp_enabled),
+        PrincipalKind::User => {
+            let user = state.store.user(&principal.name).await?;
+            (!user.single_sign_on).then_some(user.totp_enabled)
+        }
         PrincipalKind::Token => None,
     };
     Ok(Me {
@@ -256,15 +259,15 @@ async fn by_password(
     Ok(user.principal())
 }
 
-/// Takes a code of the user's authenticator app, once.
-}
-
 /// Tells the audit that somebody was not let in.
 pub(super) async fn note_refused(state: &AppState, name: &str) -> Result<(), Problem> {
     if state.identity.attempts().may_note() {
         state.store.note_refused_sign_in(name).await?;
     }
     Ok(())
+}
+
+/// Takes a code of the user's authenticator app, once.
 pub(super) async fn check_code(
     state: &AppState,
     user: &UserRow,

@@ -11,27 +11,51 @@ pub(crate) const NAME_HTTPS: &str = "__Host-holdfast_sign_in";
 /// The cookie's name over plain HTTP, where browsers refuse the other.
 pub(crate) const NAME: &str = "holdfast_sign_in";
 
+/// A cookie's names over HTTPS and over plain HTTP.
+type Names = (&'static str, &'static str);
+
+const SIGN_IN: Names = (NAME_HTTPS, NAME);
+/// What a browser takes along to the identity provider and back.
+#[cfg(feature = "oidc")]
+const FLOW: Names = ("__Host-holdfast_oidc", "holdfast_oidc");
+
 /// The word in the sign-in cookie, if there is one. `https` says that the browser is known to speak
 /// HTTPS: then only the cookie that nobody else can plant counts.
 pub(crate) fn token(headers: &HeaderMap, https: bool) -> Option<String> {
-    let jar = CookieJar::from_headers(headers);
-    let of = |name| jar.get(name).map(|cookie| cookie.value().to_owned());
-    let plain = || if https { None } else { of(NAME) };
-    of(NAME_HTTPS).or_else(plain).filter(|token| !token.is_empty())
+    read(SIGN_IN, headers, https)
 }
 
 /// The `Set-Cookie` value that signs in.
 pub(crate) fn sign_in(token: &str, age_seconds: u64, https: bool) -> String {
-    write(token, age_seconds, https)
+    write(SIGN_IN, token, age_seconds, https)
 }
 
 /// The `Set-Cookie` value that signs out.
 pub(crate) fn sign_out(https: bool) -> String {
-    write("", 0, https)
+    write(SIGN_IN, "", 0, https)
 }
 
-fn write(value: &str, age_seconds: u64, https: bool) -> String {
-    let (name, secure) = if https { (NAME_HTTPS, "; Secure") } else { (NAME, "") };
+/// The sealed flow that a browser brings back from the identity provider.
+#[cfg(feature = "oidc")]
+pub(crate) fn flow(headers: &HeaderMap, https: bool) -> Option<String> {
+    read(FLOW, headers, https)
+}
+
+/// The `Set-Cookie` value that gives a browser a sealed flow; an empty one takes it away.
+#[cfg(feature = "oidc")]
+pub(crate) fn set_flow(sealed: &str, age_seconds: u64, https: bool) -> String {
+    write(FLOW, sealed, age_seconds, https)
+}
+
+fn read((of_https, plain): Names, headers: &HeaderMap, https: bool) -> Option<String> {
+    let jar = CookieJar::from_headers(headers);
+    let of = |name| jar.get(name).map(|cookie| cookie.value().to_owned());
+    let plain = || if https { None } else { of(plain) };
+    of(of_https).or_else(plain).filter(|value| !value.is_empty())
+}
+
+fn write((of_https, plain): Names, value: &str, age_seconds: u64, https: bool) -> String {
+    let (name, secure) = if https { (of_https, "; Secure") } else { (plain, "") };
     format!("{name}={value}; Path=/; Max-Age={age_seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 

@@ -6,6 +6,8 @@ use holdfast_protocol::message::config::Secret;
 use subtle::ConstantTimeEq;
 
 use super::{host_name::HostNames, limit::Attempts, password::Passwords, totp};
+#[cfg(feature = "oidc")]
+use crate::oidc::Provider;
 use crate::{
     alert::guard::Range,
     store::{Error, Store},
@@ -25,6 +27,8 @@ struct Inner {
     setup_code: Secret,
     metrics_public: bool,
     names: HostNames,
+    #[cfg(feature = "oidc")]
+    provider: Provider,
 }
 
 /// The random bytes of the setup code: nobody guesses them through the limits on attempts.
@@ -54,6 +58,8 @@ impl Identity {
             setup_code: new_setup_code(),
             metrics_public,
             names: HostNames::new(names, local_only),
+            #[cfg(feature = "oidc")]
+            provider: Provider::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -91,6 +97,11 @@ impl Identity {
 
     pub(crate) fn names(&self) -> &HostNames {
         &self.inner.names
+    }
+
+    #[cfg(feature = "oidc")]
+    pub(crate) fn provider(&self) -> &Provider {
+        &self.inner.provider
     }
 
     pub(crate) fn metrics_public(&self) -> bool {

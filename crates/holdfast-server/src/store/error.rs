@@ -141,6 +141,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// The identity provider decides about this user.
+    #[error("the identity provider decides about the user `{name}`")]
+    UserOfProvider {
+        /// The name.
+        name: String,
+    },
     /// No such user.
     #[error("there is no user `{name}`")]
     UserNotFound {
@@ -223,6 +229,7 @@ impl Error {
             Self::SilenceNotFound { .. } => "silence_not_found",
             Self::SignInNotFound { .. } => "sign_in_not_found",
             Self::UserExists { .. } => "user_exists",
+            Self::UserOfProvider { .. } => "user_of_provider",
             Self::UserNotFound { .. } => "user_not_found",
             Self::LastAdmin => "last_admin",
             Self::TokenNotFound { .. } => "token_not_found",
@@ -276,6 +283,9 @@ impl Error {
             Self::SilenceNotFound { .. } => "List the silences and use one of their ids.",
             Self::SignInNotFound { .. } => "List the sign-ins and use one of their ids.",
             Self::UserExists { .. } => "Choose another name for the user.",
+            Self::UserOfProvider { .. } => {
+                "Change the user's groups at the provider, or the roles that they give."
+            }
             Self::UserNotFound { .. } => "List the users and use one of their names.",
             Self::TokenNotFound { .. } => "List the tokens and use one of their ids or names.",
             Self::LastAdmin => "Make somebody else an admin of all host groups first.",

@@ -131,10 +131,10 @@ impl Store {
         .await
         .map_err(Error::database(PHASE))?;
         let name = name.ok_or_else(|| not_found(&host.to_string()))?;
-        let after = describe(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let (action, subject) = ("host.change", name.as_str());
-        let draft = Draft { actor, action, subject, before, after, ..Draft::default() };
-        audit::append(&mut tx, draft).await.map_err(Error::database(PHASE))?;
+        let after = described(&mut tx, host).await.map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (actor, "host.change", &name), before, after)
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_host(host);
         self.bus().touch_access();

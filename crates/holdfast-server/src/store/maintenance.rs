@@ -109,7 +109,7 @@ impl Store {
         set.await.map_err(Error::database(PHASE))?;
         let users = users(&mut tx, repository).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
-        // Whether a prune is overdue goes by the plan, and is said of each host that backs up there.
+        // Whether a prune is overdue goes by the plan, and is said of each host that uses it.
         users.into_iter().for_each(|host| self.bus().touch_host(host));
         Ok(())
     }
@@ -249,10 +249,6 @@ impl Store {
 const OPEN: &str = "SELECT 1 FROM jobs WHERE repository_id = $1 AND cause = 'maintenance'
      AND status IN ('queued', 'running', 'paused') LIMIT 1";
 
-async fn upsert(
-    connection: &mut SqliteConnection,
-    repository: RepositoryId,
-    operation: Operation,
 /// A plan as the audit tells of it; `None` when there is none.
 async fn described(
     connection: &mut SqliteConnection,
@@ -277,6 +273,10 @@ async fn described(
     })))
 }
 
+async fn upsert(
+    connection: &mut SqliteConnection,
+    repository: RepositoryId,
+    operation: Operation,
     plan: &NewMaintenance,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {

@@ -29,6 +29,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (17, "digest", include_str!("../../migrations/0017_digest.sql")),
     (18, "witness", include_str!("../../migrations/0018_witness.sql")),
     (19, "exclusive", include_str!("../../migrations/0019_exclusive.sql")),
+    (20, "oidc", include_str!("../../migrations/0020_oidc.sql")),
 ];
 
 /// Brings the database up to date.

@@ -89,9 +89,9 @@ impl Store {
         let after = serde_json::json!({
             "role": new.role, "host_groups": new.host_groups, "expires_at": new.expires_at,
         });
-        let (action, subject, after) = ("token.create", new.name.as_str(), Some(after));
-        let draft = Draft { actor, action, subject, after, ..Draft::default() };
-        audit::append(&mut tx, draft).await.map_err(Error::database(PHASE))?;
+        audit::changed(&mut tx, (actor, "token.create", &new.name), None, Some(after))
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(NewApiToken { id, name: new.name.clone(), role: new.role.clone(), token })
     }

@@ -44,6 +44,13 @@ pub struct UserChange {
     pub forget_totp: bool,
 }
 
+impl UserChange {
+    /// Whether it changes what an identity provider decides about the users that it vouches for.
+    fn is_the_providers(&self) -> bool {
+        self.role.is_some() || self.host_groups.is_some() || self.password.is_some()
+    }
+}
+
 /// What signing in compares with.
 pub(crate) struct UserRow {
     pub(crate) id: String,
@@ -56,6 +63,8 @@ pub(crate) struct UserRow {
     pub(crate) totp_confirmed: bool,
     pub(crate) totp_step: u64,
     pub(crate) disabled: bool,
+    /// Whether the identity provider vouches for the user, and nobody else does.
+    pub(crate) by_provider: bool,
 }
 
 impl UserRow {
@@ -72,8 +81,8 @@ impl UserRow {
     }
 }
 
-const SELECT: &str = "SELECT id, name, role, host_groups, password, totp_secret, totp_confirmed_at,
-    totp_step, disabled, created_at, last_sign_in_at FROM users";
+const SELECT: &str = "SELECT id, name, role, host_groups, password, subject, totp_secret,
+    totp_confirmed_at, totp_step, disabled, created_at, last_sign_in_at FROM users";
 
 impl Store {
     /// Whether nobody could come in as an admin: there is no user and no API token.
@@ -102,7 +111,7 @@ impl Store {
         if !needed {
             return Ok(None);
         }
-        insert(&mut tx, &new.name, new, self.now()).await.map_err(Error::database(PHASE))?;
+        insert(&mut tx, &new.name, new, None, self.now()).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.user(&new.name).await.map(Some)
     }
@@ -114,7 +123,8 @@ impl Store {
     pub async fn add_user(&self, actor: &str, new: &NewUser) -> Result<UserView, Error> {
         const PHASE: &str = "making a user";
         let mut tx = self.begin(PHASE).await?;
-        if !insert(&mut tx, actor, new, self.now()).await.map_err(Error::database(PHASE))? {
+        let added = insert(&mut tx, actor, new, None, self.now()).await;
+        if !added.map_err(Error::database(PHASE))? {
             return Err(Error::UserExists { name: new.name.clone() });
         }
         tx.commit().await.map_err(Error::database(PHASE))?;
@@ -159,7 +169,8 @@ impl Store {
     /// Changes a user. Whoever is signed in as the user is signed out, unless as `keep`.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::LastAdmin`] and [`Error::Database`].
+    /// [`Error::UserNotFound`], [`Error::UserOfProvider`], [`Error::LastAdmin`] and
+    /// [`Error::Database`].
     pub async fn change_user(
         &self,
         actor: &str,
@@ -169,6 +180,11 @@ impl Store {
     ) -> Result<UserView, Error> {
         const PHASE: &str = "changing a user";
         let mut tx = self.begin(PHASE).await?;
+        if change.is_the_providers()
+            && is_the_providers(&mut tx, name).await.map_err(Error::database(PHASE))?
+        {
+            return Err(Error::UserOfProvider { name: name.to_owned() });
+        }
         let changed = update(&mut tx, actor, name, change, keep).await;
         if !changed.map_err(Error::database(PHASE))? {
             return Err(not_found(name));
@@ -223,6 +239,11 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(Error::database(PHASE))?;
+        let state = |offered: bool| Some(json!({ "totp_offered": offered }));
+        let (name, before) = (user.name.as_str(), state(user.totp_secret.is_some()));
+        audit::changed(&mut tx, (name, "user.totp_offer", name), before, state(true))
+            .await
+            .map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))
     }
 
@@ -239,11 +260,6 @@ impl Store {
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(taken.rows_affected() == 1)
     }
-        let state = |offered: bool| Some(json!({ "totp_offered": offered }));
-        let (name, before) = (user.name.as_str(), state(user.totp_secret.is_some()));
-        audit::changed(&mut tx, (name, "user.totp_offer", name), before, state(true))
-            .await
-            .map_err(Error::database(PHASE))?;
 
     /// From now on signing in as this user takes a code.
     pub(crate) async fn confirm_totp(&self, actor: &str, user: &str) -> Result<(), Error> {
@@ -282,11 +298,13 @@ fn place(user: &str) -> Place<'_> {
     Place { table: "users", row: user, column: "totp_secret" }
 }
 
-/// Whether somebody could still undo what an admin did. A token of an admin counts.
+/// Whether somebody could still undo what an admin did. A token of an admin counts; who comes by
+/// the identity provider does not, because one day the provider may be away.
 async fn has_admin(connection: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM users
-             WHERE role = 'admin' AND NOT disabled AND host_groups = '[\"*\"]')
+             WHERE role = 'admin' AND NOT disabled AND host_groups = '[\"*\"]'
+                 AND subject IS NULL)
          OR EXISTS (SELECT 1 FROM api_tokens WHERE role = 'admin' AND host_groups = '[\"*\"]'
              AND (expires_at IS NULL OR expires_at > $1))",
     )
@@ -295,15 +313,30 @@ async fn has_admin(connection: &mut SqliteConnection, now: Timestamp) -> Result<
     .await
 }
 
-async fn insert(
+async fn is_the_providers(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM users WHERE name = $1 AND subject IS NOT NULL)",
+    )
+    .bind(name)
+    .fetch_one(connection)
+    .await
+}
+
+/// Makes a user; of `subject` where the identity provider vouches for them. False when there is one
+/// of that name.
+pub(super) async fn insert(
     connection: &mut SqliteConnection,
     actor: &str,
     new: &NewUser,
+    subject: Option<&str>,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let added = sqlx::query(
-        "INSERT INTO users (id, name, role, host_groups, password, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO users (id, name, role, host_groups, password, created_at, subject)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING",
     )
     .bind(Uuid::now_v7().to_string())
     .bind(&new.name)
@@ -311,6 +344,7 @@ async fn insert(
     .bind(row::json(&new.host_groups))
     .bind(&new.password)
     .bind(now.as_millisecond())
+    .bind(subject)
     .execute(&mut *connection)
     .await?;
     if added.rows_affected() == 0 {
@@ -321,7 +355,8 @@ async fn insert(
     Ok(true)
 }
 
-async fn update(
+/// Changes a user, who is signed out by that but for `keep`. False when there is none.
+pub(super) async fn update(
     connection: &mut SqliteConnection,
     actor: &str,
     name: &str,
@@ -375,6 +410,7 @@ async fn describe(
         "host_groups": user.host_groups,
         "disabled": user.disabled,
         "totp_enabled": user.totp_enabled,
+        "single_sign_on": user.single_sign_on,
     })))
 }
 
@@ -386,6 +422,7 @@ fn view(row: &SqliteRow) -> Result<UserView, sqlx::Error> {
         host_groups: user.scope.to_list(),
         totp_enabled: user.totp_confirmed,
         disabled: user.disabled,
+        single_sign_on: user.by_provider,
         created_at: row.time("created_at")?,
         last_sign_in_at: row.time_opt("last_sign_in_at")?,
     })
@@ -403,6 +440,7 @@ fn read(row: &SqliteRow) -> Result<(UserRow, Option<String>), sqlx::Error> {
         totp_confirmed: row.int_opt("totp_confirmed_at")?.is_some(),
         totp_step: row.count("totp_step")?,
         disabled: row.flag("disabled")?,
+        by_provider: row.text_opt("subject")?.is_some(),
     };
     Ok((user, row.text_opt("totp_secret")?))
 }

@@ -20,6 +20,9 @@ pub struct UserView {
     pub totp_enabled: bool,
     /// Whether the user is kept out.
     pub disabled: bool,
+    /// Whether the user comes in by the identity provider, which then decides the role, and has no
+    /// password here.
+    pub single_sign_on: bool,
     /// When the user was made.
     pub created_at: Timestamp,
     /// When the user last signed in.

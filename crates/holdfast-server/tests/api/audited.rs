@@ -332,7 +332,7 @@ async fn provider(story: &mut Story) {
     story.add("PUT /api/v1/oidc", "/oidc", settings(&provider), "oidc.set").await;
     let begun = story.ask("POST ", "/sign-in/oidc/begin", Asker::Nobody, &json!({})).await;
     let url = begun.expect(200)["url"].as_str().unwrap().to_owned();
-    let (code, state) = provider.authorize(&url, claims("7", "carol", &["ops"]));
+    let (code, state) = provider.authorize(&url, &claims("7", "carol", &["ops"]));
     let alices = std::mem::replace(&mut story.cookie, begun.cookie());
     let arrival = json!({"code": code, "state": state});
     let arrived = story.ask("POST ", "/sign-in/oidc", Asker::Browser, &arrival).await;

@@ -19,6 +19,8 @@ mod jobs;
 mod live;
 mod matrix;
 mod metrics;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod openapi;
 mod pages;
 #[path = "../state/receivers.rs"]

@@ -76,7 +76,11 @@ fn table(answer: &Value, look: &Look) -> String {
             text("name"),
             text("role"),
             groups(user),
-            word("totp_enabled", "yes", "no"),
+            if user["single_sign_on"] == true {
+                "provider's".to_owned()
+            } else {
+                word("totp_enabled", "yes", "no")
+            },
             word("disabled", "disabled", "active"),
             text("last_sign_in_at"),
         ];

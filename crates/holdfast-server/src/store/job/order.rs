@@ -212,6 +212,23 @@ impl Store {
     }
 }
 
+const PAUSE: &str = "job.pause";
+const RESUME: &str = "job.resume";
+
+/// Tells the audit what a job was, and what was asked of it.
+async fn tell(
+    connection: &mut SqliteConnection,
+    (actor, action): (&str, &str),
+    job: JobId,
+    before: Status,
+    after: &str,
+) -> Result<(), sqlx::Error> {
+    let status = |word: &str| Some(serde_json::json!({ "status": word }));
+    let subject = job.to_string();
+    let (before, after) = (status(before.as_str()), status(after));
+    audit::changed(connection, (actor, action, &subject), before, after).await
+}
+
 /// Who orders a job, why and when.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Asked<'a> {
@@ -257,6 +274,7 @@ pub(in crate::store) async fn place(
 
 struct Open {
     host: HostId,
+    status: Status,
     /// Whether an agent can still be told: the host is enrolled and part of the fleet.
     reachable: bool,
 }
@@ -274,7 +292,6 @@ async fn open_job(
     .fetch_optional(connection)
     .await
     .map_err(Error::database(phase))?;
-    status: Status,
     let row = row.ok_or_else(|| not_found(job))?;
     let status = row.status("status").map_err(Error::database(phase))?;
     if status.is_terminal() {

@@ -147,6 +147,69 @@ impl Store {
         Ok(hosts)
     }
 
+    /// Ends a change of a repository's credentials or keeper: tells the audit how it was and how it
+    /// is now, and gives the hosts that have to know.
+    async fn finish(
+        &self,
+        connection: &mut SqliteConnection,
+        change: Change<'_>,
+        row: &SqliteRow,
+        phase: &'static str,
+    ) -> Result<Vec<HostId>, Error> {
+        let database = Error::database(phase);
+        let repository: RepositoryId = row.parsed("id").map_err(&database)?;
+        let name = row.text("name").map_err(&database)?;
+        let mut after = self.described(&mut *connection, repository, phase).await?;
+        if !change.given.is_empty() {
+            after["given"] = json!(change.given);
+        }
+        let what = (change.actor, change.action, name.as_str());
+        audit::changed(&mut *connection, what, Some(change.before), Some(after))
+            .await
+            .map_err(&database)?;
+        raise_users(connection, repository, None).await.map_err(&database)
+    }
+
+    /// A repository's credentials as the audit tells of them: where, and by which names. Never a
+    /// secret.
+    async fn described(
+        &self,
+        connection: &mut SqliteConnection,
+        repository: RepositoryId,
+        phase: &'static str,
+    ) -> Result<Value, Error> {
+        let row = sqlx::query(
+            "SELECT id, name, kind, location, url, password, environment, ca_certificate, admin,
+                 runner_host_id
+             FROM repositories WHERE id = $1",
+        )
+        .bind(repository.to_string())
+        .fetch_one(connection)
+        .await
+        .map_err(Error::database(phase))?;
+        // What does not open any more may be what is being mended.
+        let everyday = self.open_repository(&row, phase).ok();
+        let admin = self.open_admin(&row, phase).ok().flatten().map(|admin| {
+            let fields = [("url", &admin.url), ("password", &admin.password)];
+            let set = fields.into_iter().filter(|(_, secret)| secret.is_some());
+            json!({
+                "set": set.map(|(name, _)| name).collect::<Vec<_>>(),
+                "environment": names(&admin.environment),
+            })
+        });
+        let read = || {
+            Ok(json!({
+                "kind": row.text("kind")?,
+                "location": row.text("location")?,
+                "environment": everyday.as_ref().map(|everyday| names(&everyday.environment)),
+                "ca_certificate": row.text_opt("ca_certificate")?.is_some(),
+                "admin": admin,
+                "runner_host_id": row.text_opt("runner_host_id")?,
+            }))
+        };
+        read().map_err(Error::database(phase))
+    }
+
     /// The admin slot of `row`, which has its `id` and `admin`.
     pub(super) fn open_admin(
         &self,
@@ -196,15 +259,18 @@ async fn find(
         .ok_or_else(|| not_found(&repository.to_string()))
 }
 
-async fn finish(
-    connection: &mut SqliteConnection,
-    actor: &str,
-    action: &'static str,
-    repository: RepositoryId,
-    row: &SqliteRow,
-) -> Result<Vec<HostId>, sqlx::Error> {
-    audit::note(&mut *connection, actor, action, &row.text("name")?).await?;
-    raise_users(connection, repository, None).await
+fn given(new: &NewCredentials) -> Vec<&'static str> {
+    let fields = [
+        ("url", new.url.is_some()),
+        ("password", new.password.is_some()),
+        ("environment", new.environment.is_some()),
+        ("ca_certificate", new.ca_certificate.is_some()),
+    ];
+    fields.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
+}
+
+fn names(environment: &BTreeMap<String, Secret>) -> Vec<&str> {
+    environment.keys().map(String::as_str).collect()
 }
 
 fn merge(stored: Credentials, new: &NewCredentials) -> Credentials {
