@@ -388,22 +388,22 @@ fn our_agent_does_a_whole_job_for_an_envelope_server() -> Result<()> {
     run["id"] = json!("req-4");
     run["payload"]["job_id"] = json!(job);
     theirs.peer.say(&run)?;
-    let is_begun =
-        |frame: &Value| frame["kind"] == "job.started" && frame["payload"]["job_id"] == job;
-    let unread = theirs.peer.frame("the start", is_begun)?;
+    let is_of_job =
+        |kind| move |frame: &Value| frame["kind"] == kind && frame["payload"]["job_id"] == job;
+    // The answer is the first that it has to tell of the job, and it waits for no later word.
+    let unread = theirs.peer.frame("the answer", is_of_job("command.result"))?;
     theirs.peer.tell(&json!({"do": "pings", "answered": true}))?;
     theirs.cut()?;
     let again = take_envelope(&mut theirs)?;
     ensure!(again["payload"]["session_id"] == register["payload"]["session_id"], "{again}");
-    let replay = theirs.peer.frame("the replay", is_begun)?;
+    let replay = theirs.peer.frame("the replay", is_of_job("command.result"))?;
     ensure!(replay["payload"] == unread["payload"], "{replay} is not {unread}");
+    theirs.peer.frame("the start", is_of_job("job.started"))?;
     // A server that asks again, because it heard no answer, gets one, and no second run.
     run["id"] = json!("req-5");
     theirs.peer.say(&run)?;
     theirs.peer.frame("the answer", |frame| frame["in_reply_to"] == "req-5")?;
-    let end = theirs.peer.frame("the end", |frame| {
-        frame["kind"] == "job.finished" && frame["payload"]["job_id"] == job
-    })?;
+    let end = theirs.peer.frame("the end", is_of_job("job.finished"))?;
     ensure!(end["payload"]["status"] == "succeeded", "{end}");
     let snapshots = theirs.snapshots()?;
     ensure!(snapshots.len() == 1, "{snapshots:?}");
