@@ -25,6 +25,11 @@ pub(crate) fn token(headers: &HeaderMap, https: bool) -> Option<String> {
     read(SIGN_IN, headers, https)
 }
 
+/// Whether the browser shows the cookie that it has only over HTTPS.
+pub(crate) fn is_of_https(headers: &HeaderMap) -> bool {
+    CookieJar::from_headers(headers).get(NAME_HTTPS).is_some()
+}
+
 /// The `Set-Cookie` value that signs in.
 pub(crate) fn sign_in(token: &str, age_seconds: u64, https: bool) -> String {
     write(SIGN_IN, token, age_seconds, https)

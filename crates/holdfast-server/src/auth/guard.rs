@@ -243,7 +243,11 @@ impl Guard {
             return Err(Problem::unauthorized("Nobody is signed in."));
         };
         let asks = !matches!(head.method, Method::GET | Method::HEAD) || is_upgrade(head);
-        if asks && !origin::is_own_page(&head.headers, &head.uri) {
+        // Over plain HTTP a page of our name is whoever's stands between; a browser with the cookie
+        // of HTTPS has a page of ours that came otherwise.
+        let https = client.https || cookie::is_of_https(&head.headers);
+        let in_between = https && origin::is_plain(&head.headers);
+        if asks && (in_between || !origin::is_own_page(&head.headers, &head.uri)) {
             return Err(other_page());
         }
         let found = self.store.sign_in(&token, self.store.now()).await?;

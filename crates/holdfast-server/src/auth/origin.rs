@@ -20,6 +20,11 @@ pub(crate) fn is_other_page(headers: &HeaderMap, uri: &Uri) -> bool {
     headers.contains_key(header::ORIGIN) && !is_own_page(headers, uri)
 }
 
+/// Whether the page that asks came over plain HTTP.
+pub(crate) fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"http://"))
+}
+
 /// Whether `origin` names the host that was asked.
 fn is_host(origin: &str, headers: &HeaderMap, uri: &Uri) -> bool {
     let Ok(origin) = Url::parse(origin) else { return false };

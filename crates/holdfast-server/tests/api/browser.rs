@@ -113,6 +113,24 @@ async fn another_sites_page_changes_nothing_with_the_cookie() {
 }
 
 #[tokio::test]
+async fn a_page_of_our_name_over_plain_http_does_nothing_with_the_cookie_of_https() {
+    let server = Server::start().await;
+    let (own, plain) = (("origin", "https://backup.example"), ("origin", "http://backup.example"));
+    let token = json!({"token": server.admin}).to_string();
+    let cookie = browse_with(&server, Method::POST, "/sign-in", &[own], &token).await.cookie();
+    assert!(cookie.starts_with("__Host-"), "{cookie}");
+    let add = r#"{"name":"web-1"}"#;
+    let headers = [("cookie", cookie.as_str()), plain];
+    let answer = browse_with(&server, Method::POST, "/hosts", &headers, add).await;
+    answer.expect_problem(403, "other_origin");
+    let socket = [&headers[..], &[("upgrade", "websocket"), ("connection", "upgrade")]].concat();
+    let answer = browse_with(&server, Method::GET, "/live", &socket, "").await;
+    answer.expect_problem(403, "other_origin");
+    let headers = [("cookie", cookie.as_str()), own];
+    browse_with(&server, Method::POST, "/hosts", &headers, add).await.expect(201);
+}
+
+#[tokio::test]
 async fn the_agents_addresses_refuse_browsers() {
     let server = Server::start().await;
     for (method, path) in [(Method::POST, "/agent/enrol"), (Method::GET, "/agent/connect")] {
