@@ -121,6 +121,47 @@ fn browser_looks_into_snapshots_and_brings_files_back() -> Result<()> {
 }
 
 #[test]
+fn browser_comes_in_by_an_identity_provider() -> Result<()> {
+    let mut stage = Stage::new()?;
+    let mut visit = Visit::steps(&stage.fleet, "provider", &["provider=mira/ops"])?;
+    let issuer = visit.await_rest("provider: ")?;
+    let secret = stage.path().join("client-secret");
+    fs::write(&secret, "a secret of the provider")?;
+    let secret = secret.to_str().context("a path is not text")?.to_owned();
+    let operator = stage.fleet.operator.clone();
+    let page = stage.fleet.server.url().to_owned();
+    let set = operator.json(&[
+        "oidc",
+        "set",
+        "--issuer",
+        &issuer,
+        "--client-id",
+        "holdfast",
+        "--client-secret-file",
+        &secret,
+        "--page",
+        &page,
+        "--label",
+        "Example ID",
+        "--role",
+        "chiefs=admin",
+        "--role",
+        "ops=operator",
+    ])?;
+    anyhow::ensure!(set["has_client_secret"] == true, "{set}");
+    visit.finish()?;
+    let users = operator.json(&["user", "list"])?;
+    let mira = &users["users"][0];
+    anyhow::ensure!(mira["name"] == "mira" && mira["role"] == "operator", "{users}");
+    anyhow::ensure!(mira["single_sign_on"] == true, "{users}");
+    let audit = operator.json(&["audit", "list", "--action", "sign_in"])?;
+    let entry = &audit["entries"][0];
+    anyhow::ensure!(entry["actor"] == "mira" && entry["after"]["by"] == "oidc", "{audit}");
+    operator.json(&["oidc", "clear"])?;
+    stage.fleet.stop()
+}
+
+#[test]
 fn browser_takes_on_the_alert_of_a_backup_that_failed() -> Result<()> {
     let mut stage = Stage::new()?;
     stage.fleet.add_host(HOST)?;

@@ -7,6 +7,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 
 import { launch, open, shot, until } from './browser.mjs';
+import { startProvider } from './provider.mjs';
 
 const LIMIT = 120_000;
 const ENDS = ['succeeded', 'partial', 'failed', 'cancelled', 'interrupted', 'missed'];
@@ -96,6 +97,27 @@ const STEPS = {
     await page.getByRole('button', { name: 'Cancel job' }).click();
     await page.getByRole('button', { name: 'Cancel the backup' }).click();
     await becomes(page, 'cancelled');
+  },
+
+  /** Comes in by an identity provider; whoever reads the line must set it with the command line. */
+  async provider(page, who) {
+    const [person, group] = who.split('/');
+    const provider = await startProvider({ sub: '7', preferred_username: person, groups: ['staff', group] });
+    console.log(`provider: ${provider.issuer}`);
+    const ways = async () => (await (await fetch(at('/api/v1/sign-in'))).json()).oidc;
+    await wait('the server to know the provider', ways);
+    await page.goto(at('/settings'));
+    await page.getByRole('button', { name: 'Sign out' }).first().click();
+    const button = page.getByRole('button', { name: (await ways()).label, exact: true });
+    await wait('the button of the provider', () => button.count());
+    await shot(page, out, `${name}-provider-button`);
+    await button.click();
+    await wait('the live connection', () => page.locator('.state.live').count());
+    equal('the address', page.url(), at('/'));
+    await page.goto(at('/settings'));
+    await wait('who it is', () => page.locator('.who .strong', { hasText: person }).count());
+    equal('the forms for a password', await page.locator('input[type=password]').count(), 0);
+    provider.stop();
   },
 
   async schedule(page, where) {
