@@ -2,11 +2,13 @@
 //! over what cargo says about the workspace.
 
 mod arrows;
+mod claims;
 mod licences;
 mod manifest;
 mod text;
 mod unused;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -61,12 +63,20 @@ fn findings() -> Result<Vec<Finding>> {
     let root = workspace::root();
     let policy = std::fs::read_to_string(root.join("deny.toml"))?;
     findings.extend(licences::check(&workspace::metadata_of_all()?, &policy)?);
+    let (mut functions, mut claimed) = (BTreeSet::new(), String::new());
     for file in workspace::files()? {
         // What is not text (pictures) has no lines to judge.
         let Ok(content) = std::fs::read_to_string(root.join(&file)) else { continue };
         findings.extend(text::check(&file, &content));
         findings.extend(manifest::check(&file, &content));
+        if file.extension().is_some_and(|extension| extension == "rs") {
+            functions.extend(claims::functions(&content).map(str::to_owned));
+        }
+        if file == Path::new(claims::CLAIMS) {
+            claimed = content;
+        }
     }
+    findings.extend(claims::check(&claimed, &functions));
     Ok(findings)
 }
 

@@ -5,6 +5,7 @@ use axum::{
     http::{Method, Request},
 };
 use serde_json::{Value, json};
+use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::support::{Answer, Server};
 
@@ -183,6 +184,27 @@ async fn sign_ins_are_listed_and_ended_by_their_owner_or_an_admin() {
     me(&server, &alice).await.expect(200);
     end(&alice).await.expect(204);
     me(&server, &alice).await.expect_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_after_half_a_day_without_a_request_and_after_a_week_in_any_case() {
+    let server = with_user("alice", "viewer").await;
+    let file = format!("sqlite://{}", server.dir.path().join("holdfast.db").display());
+    let mut clock = SqliteConnection::connect(&file).await.unwrap();
+    for (lapse, ended) in [
+        ("last_seen_at = last_seen_at - 43000000", false),
+        ("last_seen_at = last_seen_at - 43201000", true),
+        ("expires_at = expires_at - 604600000", false),
+        ("expires_at = expires_at - 604801000", true),
+    ] {
+        let cookie = sign_in(&server, "alice", PASSWORD).await.cookie();
+        me(&server, &cookie).await.expect(200);
+        let lapse = sqlx::AssertSqlSafe(format!("UPDATE sign_ins SET {lapse}"));
+        clock.execute(lapse).await.unwrap();
+        let answer = me(&server, &cookie).await;
+        assert_eq!(answer.status == 401, ended, "{}", answer.text);
+        clock.execute("DELETE FROM sign_ins").await.unwrap();
+    }
 }
 
 #[tokio::test]
