@@ -415,6 +415,8 @@ export const texts = {
     queuedAt: 'Queued',
     startedAt: 'Started',
     finishedAt: 'Finished',
+    waitsFor: 'Waits for',
+    waitsForJob: (operation: string, host: string | null | undefined) => `${operation} on ${host ?? 'another host'}`,
     startedBy: 'Started',
     id: 'Job id',
     log: 'Log',

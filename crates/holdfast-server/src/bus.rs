@@ -30,6 +30,8 @@ struct Inner {
     /// is not heard. Records are fenced by the store itself.
     epochs: Mutex<BTreeMap<HostId, u64>>,
     heard: Notify,
+    /// Hosts whose configuration changed by what their own agents told.
+    owed: Mutex<BTreeSet<HostId>>,
     /// Raised when somebody's access may have ended.
     access: watch::Sender<u64>,
 }
@@ -110,6 +112,15 @@ impl Bus {
 
     pub(crate) fn take_heartbeats(&self) -> BTreeMap<HostId, Heard> {
         std::mem::take(&mut *lock(&self.inner.heartbeats))
+    }
+
+    /// Notes that a host has to be told its configuration again.
+    pub(crate) fn owe_config(&self, host: HostId) {
+        lock(&self.inner.owed).insert(host);
+    }
+
+    pub(crate) fn take_owed_configs(&self) -> BTreeSet<HostId> {
+        std::mem::take(&mut *lock(&self.inner.owed))
     }
 
     /// Notes that a user, an API token or a sign-in was changed or removed.

@@ -102,7 +102,11 @@ impl Hub {
                 () = stop.cancelled() => break,
                 () = bus.heard() => self.compare_notes(&mut reconciler).await,
                 _ = seen.tick() => self.note_seen().await,
-                _ = releasing.tick() => self.release_held().await,
+                _ = releasing.tick() => {
+                    self.release_held().await;
+                    // Credentials that were lent for a job are withdrawn when it has ended.
+                    self.push_configs(bus.take_owed_configs().into_iter().collect()).await;
+                }
                 _ = pruning.tick() => self.prune_logs().await,
             }
         }

@@ -329,6 +329,9 @@ pub struct JobView {
     /// When a waiting job may start at the earliest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// What has the repository that it waits for; absent when it waits for nothing but its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingForView>,
     /// Whether it can be paused now.
     pub pausable: bool,
     /// Whether its end can be asked for now.
@@ -344,6 +347,22 @@ pub struct JobView {
     pub host_online: bool,
     /// Whether somebody asked for its end.
     pub cancel_requested: bool,
+}
+
+/// The job that keeps another one waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WaitingFor)]
+pub struct WaitingForView {
+    /// The job.
+    #[schema(value_type = Uuid)]
+    pub job_id: JobId,
+    /// What it does.
+    #[schema(value_type = JobOperation)]
+    pub operation: Operation,
+    /// The host it runs on; absent when that is in another host group, of which not everybody may
+    /// know who sees this job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
 }
 
 /// What caused a job.

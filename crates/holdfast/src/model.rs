@@ -350,9 +350,26 @@ pub(crate) struct Job {
     pub(crate) result: Option<Outcome>,
     pub(crate) retry_of: Option<String>,
     pub(crate) not_before: Option<Timestamp>,
+    pub(crate) waiting_for: Option<WaitingFor>,
     pub(crate) progress: Option<Progress>,
     pub(crate) host_online: bool,
     pub(crate) cancel_requested: bool,
+}
+
+/// The job that keeps another one waiting.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WaitingFor {
+    pub(crate) operation: String,
+    pub(crate) host_name: Option<String>,
+}
+
+impl WaitingFor {
+    /// Who has the repository, to stand behind "waits for".
+    pub(crate) fn words(&self) -> String {
+        let host = self.host_name.as_deref().unwrap_or("another host");
+        format!("{} on {host}", self.operation)
+    }
 }
 
 /// Why a job is not `succeeded`.

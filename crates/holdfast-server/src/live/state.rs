@@ -222,6 +222,7 @@ impl State {
             result,
             retry_of: row.retry_of,
             not_before: row.not_before.filter(|_| row.status == Status::Queued),
+            waiting_for: row.waiting_for,
             host_online,
             host_id: row.host_id,
             host_name: row.host_name,

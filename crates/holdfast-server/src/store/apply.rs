@@ -50,12 +50,20 @@ pub(super) struct Effects {
     now: Timestamp,
     hosts: BTreeSet<HostId>,
     jobs: BTreeSet<JobId>,
+    /// Hosts that have to be told their configuration again.
+    configs: BTreeSet<HostId>,
     runs: Vec<metrics::Run>,
 }
 
 impl Effects {
     pub(super) fn at(now: Timestamp) -> Self {
-        Self { now, hosts: BTreeSet::new(), jobs: BTreeSet::new(), runs: Vec::new() }
+        Self {
+            now,
+            hosts: BTreeSet::new(),
+            jobs: BTreeSet::new(),
+            configs: BTreeSet::new(),
+            runs: Vec::new(),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -65,6 +73,7 @@ impl Effects {
     pub(super) fn publish(self, bus: &Bus) {
         self.hosts.into_iter().for_each(|host| bus.touch_host(host));
         self.jobs.into_iter().for_each(|job| bus.touch_job(job));
+        self.configs.into_iter().for_each(|host| bus.owe_config(host));
         self.runs.iter().for_each(metrics::run_ended);
     }
 
@@ -318,7 +327,9 @@ async fn job_finished(
         effects.hosts.extend(hosts);
     }
     learn_sizes(connection, body, effects.now).await?;
-    withdraw(connection, host, body.job_id).await?;
+    if withdraw(connection, host, body.job_id).await? {
+        effects.configs.insert(host);
+    }
     effects.touch(host, body.job_id);
     effects.runs.push(metrics::Run {
         host,

@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 
 use super::{Error, Store, row::Columns};
-use crate::{auth::Scope, view::Cause};
+use crate::{
+    auth::Scope,
+    view::{Cause, WaitingForView},
+};
 
 pub(super) use choose::withdraw;
 pub(super) use ending::{HOST_REMOVED, end_open, interrupt_unqueued};
@@ -50,6 +53,7 @@ pub(crate) struct JobRow {
     pub(crate) parameters: Option<Payload>,
     pub(crate) retry_of: Option<JobId>,
     pub(crate) not_before: Option<Timestamp>,
+    pub(crate) waiting_for: Option<WaitingForView>,
 }
 
 /// The newest good backup of one group.
@@ -108,7 +112,24 @@ impl Store {
             .await
             .map_err(Error::database(PHASE))?;
         let row = row.ok_or_else(|| not_found(job))?;
-        read(&row).map_err(Error::database(PHASE))
+        let found = read(&row).map_err(Error::database(PHASE))?;
+        let told = self.tell_what_for(vec![found]).await?.into_iter().next();
+        told.ok_or_else(|| not_found(job))
+    }
+
+    /// Tells of jobs that wait for a repository what they wait for.
+    async fn tell_what_for(&self, mut jobs: Vec<JobRow>) -> Result<Vec<JobRow>, Error> {
+        const PHASE: &str = "reading what jobs wait for";
+        let queued = jobs.iter().filter(|job| job.status == Status::Queued);
+        let queued: Vec<JobId> = queued.map(|job| job.id).collect();
+        if queued.is_empty() {
+            return Ok(jobs);
+        }
+        let mut connection = self.readers().acquire().await.map_err(Error::database(PHASE))?;
+        let waits = lease::waits(&mut connection, &queued, self.now()).await;
+        let mut waits = waits.map_err(Error::database(PHASE))?;
+        jobs.iter_mut().for_each(|job| job.waiting_for = waits.remove(&job.id));
+        Ok(jobs)
     }
 
     /// Jobs that match, newest first, and the cursor of the next page.
@@ -140,7 +161,7 @@ impl Store {
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         let next = jobs.last().filter(|_| more).map(cursor);
-        Ok((jobs, next))
+        Ok((self.tell_what_for(jobs).await?, next))
     }
 
     /// All jobs that have not ended, and the newest `ended` that have.
@@ -160,7 +181,7 @@ impl Store {
         .fetch_all(self.readers())
         .await
         .map_err(Error::database(PHASE))?;
-        read_all(&rows).map_err(Error::database(PHASE))
+        self.tell_what_for(read_all(&rows).map_err(Error::database(PHASE))?).await
     }
 
     /// The newest good backup of every group, and when it ended.
@@ -290,6 +311,7 @@ fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
         parameters: row.text_opt("parameters")?.and_then(|text| Payload::from_text(text).ok()),
         retry_of: row.parsed_opt("retry_of")?,
         not_before: row.time_opt("not_before")?,
+        waiting_for: None,
     })
 }
 

@@ -30,6 +30,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (18, "witness", include_str!("../../migrations/0018_witness.sql")),
     (19, "exclusive", include_str!("../../migrations/0019_exclusive.sql")),
     (20, "oidc", include_str!("../../migrations/0020_oidc.sql")),
+    (21, "located", include_str!("../../migrations/0021_located.sql")),
 ];
 
 /// Brings the database up to date.

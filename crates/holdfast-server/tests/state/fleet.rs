@@ -93,6 +93,12 @@ impl Fleet {
         self.enrol(&new).await
     }
 
+    /// A repository that no host uses.
+    pub(crate) async fn other_repository(&self, name: &str) -> RepositoryId {
+        let new = NewRepository { name: name.to_owned(), ..repository() };
+        self.store.add_repository("ops", &new).await.unwrap()
+    }
+
     /// The host again, with an agent that starts from nothing.
     pub(crate) async fn reenrol(&self, host: &TestHost) -> TestHost {
         let new = self.store.renew_enrolment("ops", host.id).await.unwrap();

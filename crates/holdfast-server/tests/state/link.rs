@@ -18,14 +18,15 @@ use holdfast_protocol::{
     message::{
         command,
         config::{Secret, Update},
-        job::{Heartbeat, Status},
+        job::{Heartbeat, Operation, Status},
         link::Facts,
+        parameters::{Parameters, Stats, StatsMode},
     },
 };
 use holdfast_server::{
     hub::Hub,
     live::Live,
-    store::{NewGroup, NewSchedule, Store},
+    store::{NewGroup, NewSchedule, Order, Store},
     view::HostState,
 };
 use jiff::Timestamp;
@@ -248,6 +249,32 @@ async fn a_connected_agent_gets_a_changed_configuration_at_once() {
     let versions: Vec<_> =
         sent.map(|sent| sent.payload.parse::<Update>().unwrap().version).collect();
     assert_eq!(versions, [before.version, before.version + 1], "each goes once");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn credentials_that_were_lent_for_a_job_are_withdrawn_when_it_has_ended() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let house = House::open(&fleet).await;
+    let agent = Agent::start(&house, &host, 1, &Arc::default());
+    house.wait_for(&host, HostState::Online).await;
+    let lent = fleet.other_repository("lent").await;
+    let stats = Stats { mode: StatsMode::RestoreSize, snapshot_id: None };
+    let order = Order {
+        repository: Some(lent),
+        parameters: Some(Parameters::Stats(stats)),
+        may_grant: true,
+        ..Order::new(Operation::Stats)
+    };
+    let job = house.hub.run_job("ops", host.id, &order).await.unwrap();
+    let has = |config: &Update| config.repositories.iter().any(|it| it.id == lent);
+    let with = agent.config(has).await;
+    agent.next_run(job).await;
+    agent.tell(&started(job));
+    agent.tell(&finished(job, Status::Succeeded));
+    house.wait_for_job(job, Status::Succeeded).await;
+    agent.config(|config| config.version > with.version && !has(config)).await;
     agent.stop().await;
 }
 

@@ -9,7 +9,7 @@ use crate::{
     cli,
     client::ApiError,
     failure::Failure,
-    model::{Gap, Job, Jobs, Line, Log, Stats},
+    model::{Gap, Job, Jobs, Line, Log, Stats, WaitingFor},
     output::{
         Cell, Facts, Look, Table, Tone, bytes, count, plain_line, print, printable, remark, tone_of,
     },
@@ -169,6 +169,7 @@ pub(super) fn facts(job: &Job, look: &Look) -> String {
         .add("Cause", job.cause.as_str())
         .add("Attempt", if job.attempt > 1 { job.attempt.to_string() } else { String::new() })
         .add("Repeats job", job.retry_of.as_deref().unwrap_or_default())
+        .maybe("Waits for", job.waiting_for.as_ref().map(WaitingFor::words))
         .maybe("Starts", job.not_before.map(|time| look.when(time)))
         .maybe("Created", job.created_at.map(|time| look.when(time)))
         .maybe("Started", job.started_at.map(|time| look.when(time)))

@@ -172,6 +172,9 @@ impl Meter {
 }
 
 fn line(job: &Job, bar: bool) -> String {
+    if let Some(waiting) = &job.waiting_for {
+        return format!("{}: waits for {}", job.status, waiting.words());
+    }
     match &job.progress {
         _ if !job.host_online => {
             format!("{}: the host is offline; waiting for its agent", job.status)
@@ -186,7 +189,7 @@ fn line(job: &Job, bar: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Progress;
+    use crate::model::{Progress, WaitingFor};
 
     #[test]
     fn the_exit_code_is_the_jobs_outcome() {
@@ -201,6 +204,13 @@ mod tests {
     fn a_waiting_job_says_what_it_waits_for() {
         let job = Job { status: "queued".into(), ..Job::default() };
         assert_eq!(line(&job, true), "queued: the host is offline; waiting for its agent");
+    }
+
+    #[test]
+    fn a_job_that_waits_for_its_repository_says_who_has_it() {
+        let waiting = WaitingFor { operation: "prune".into(), host_name: Some("web-2".into()) };
+        let job = Job { status: "queued".into(), waiting_for: Some(waiting), ..Job::default() };
+        assert_eq!(line(&job, true), "queued: waits for prune on web-2");
     }
 
     #[test]

@@ -103,22 +103,23 @@ pub(super) async fn grant(
     host::raise_config_version(connection, host).await.map_err(Error::database(phase))
 }
 
-/// Takes back what was granted for a job that has ended, unless something else needs it.
+/// Takes back what was granted for a job that has ended, unless something else needs it. True when
+/// the host has to be told.
 pub(in crate::store) async fn withdraw(
     connection: &mut SqliteConnection,
     host: HostId,
     job: JobId,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     let repository: Option<String> =
         sqlx::query_scalar("SELECT repository_id FROM jobs WHERE id = $1")
             .bind(job.to_string())
             .fetch_one(&mut *connection)
             .await?;
-    let Some(repository) = repository.and_then(|id| id.parse().ok()) else { return Ok(()) };
+    let Some(repository) = repository.and_then(|id| id.parse().ok()) else { return Ok(false) };
     if uses(&mut *connection, host, repository).await? {
-        return Ok(());
+        return Ok(false);
     }
-    host::raise_config_version(connection, host).await
+    host::raise_config_version(connection, host).await.map(|()| true)
 }
 
 /// Whether the host's configuration has the repository already.

@@ -9,16 +9,18 @@
 //! Slots that fire on the agents ask nobody; there restic's own locks and the agents' patience with
 //! them decide. See `docs/decisions/0006-repository-lease.md`.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{
     HostId, JobId, Message, RepositoryId,
     message::{command, job::Operation},
 };
 use jiff::{SignedDuration, Timestamp};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
 use crate::{
     store::{Error, Store, outbox, row::Columns},
-    view::LeaseView,
+    view::{LeaseView, WaitingForView},
 };
 
 /// A host that was silent for this long no longer keeps others waiting: by then others may remove
@@ -43,8 +45,18 @@ impl Store {
         let released = release(&mut tx, self.now()).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         released.iter().for_each(|(job, _)| self.bus().touch_job(*job));
+        if !released.is_empty() {
+            // Those that wait on wait for somebody else now.
+            let held = held(self.readers()).await.map_err(Error::database(PHASE))?;
+            held.into_iter().for_each(|job| self.bus().touch_job(job));
+        }
         Ok(released.into_iter().map(|(_, host)| host).collect())
     }
+}
+
+async fn held(pool: &SqlitePool) -> Result<Vec<JobId>, sqlx::Error> {
+    let rows = sqlx::query("SELECT job_id FROM held_commands").fetch_all(pool).await?;
+    rows.iter().map(|row| row.parsed("job_id")).collect()
 }
 
 /// Sends the command of `run`, whose job is stored, to its agent; or keeps it until the repository
@@ -62,7 +74,7 @@ pub(super) async fn dispatch(
             .fetch_optional(&mut *connection)
             .await?;
     let waits = run.operation != Operation::Unlock
-        && (queue.is_some() || !is_free(&mut *connection, &held, now).await?);
+        && (queue.is_some() || in_the_way(&mut *connection, &held.waiting(), now).await?.is_some());
     if !waits {
         return send(connection, &held).await;
     }
@@ -140,11 +152,95 @@ fn only_exclusive(query: &mut QueryBuilder<Sqlite>) {
     query.push(")");
 }
 
+/// What each of `jobs` whose command waits here waits for: what is under way and does not go with
+/// it, else what came before it.
+pub(in crate::store) async fn waits(
+    connection: &mut SqliteConnection,
+    jobs: &[JobId],
+    now: Timestamp,
+) -> Result<BTreeMap<JobId, WaitingForView>, sqlx::Error> {
+    let mut waits = BTreeMap::new();
+    for job in jobs {
+        if let Some(waiting) = waiting(&mut *connection, *job).await? {
+            let found = match in_the_way(&mut *connection, &waiting, now).await? {
+                Some(found) => Some(found),
+                None => head_of_queue(&mut *connection, *job, &waiting).await?,
+            };
+            waits.extend(found.map(|found| (*job, found)));
+        }
+    }
+    Ok(waits)
+}
+
+/// What decides whether a command has to wait.
+struct Waiting {
+    host: HostId,
+    repository: RepositoryId,
+    operation: Operation,
+}
+
+/// The command of `job`, if it waits here.
+async fn waiting(
+    connection: &mut SqliteConnection,
+    job: JobId,
+) -> Result<Option<Waiting>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT w.host_id, w.repository_id, j.operation FROM held_commands w
+         JOIN jobs j ON j.id = w.job_id WHERE w.job_id = $1",
+    )
+    .bind(job.to_string())
+    .fetch_optional(connection)
+    .await?;
+    let read = |row: SqliteRow| {
+        Ok(Waiting {
+            host: row.parsed("host_id")?,
+            repository: row.parsed("repository_id")?,
+            operation: row.operation("operation")?,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// The command that has waited longest, unless that is the job's own.
+async fn head_of_queue(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    waiting: &Waiting,
+) -> Result<Option<WaitingForView>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT w.job_id AS id, j.operation,
+             CASE WHEN h.host_group = own.host_group THEN h.name ELSE NULL END AS host_name
+         FROM held_commands w JOIN jobs j ON j.id = w.job_id JOIN hosts h ON h.id = w.host_id
+         JOIN hosts own ON own.id = $2
+         WHERE w.repository_id = $1 ORDER BY w.created_at, w.job_id LIMIT 1",
+    )
+    .bind(waiting.repository.to_string())
+    .bind(waiting.host.to_string())
+    .fetch_optional(connection)
+    .await?;
+    let head = row.as_ref().map(read_waiting_for).transpose()?;
+    Ok(head.filter(|head| head.job_id != job))
+}
+
+fn read_waiting_for(row: &SqliteRow) -> Result<WaitingForView, sqlx::Error> {
+    Ok(WaitingForView {
+        job_id: row.parsed("id")?,
+        operation: row.operation("operation")?,
+        host_name: row.text_opt("host_name")?,
+    })
+}
+
 struct Held {
     job: JobId,
     host: HostId,
     repository: RepositoryId,
     run: command::Run,
+}
+
+impl Held {
+    fn waiting(&self) -> Waiting {
+        Waiting { host: self.host, repository: self.repository, operation: self.run.operation }
+    }
 }
 
 async fn release(
@@ -167,7 +263,9 @@ async fn release(
     let (mut released, mut blocked) = (Vec::new(), Vec::new());
     for row in &rows {
         let held = read(row)?;
-        if blocked.contains(&held.repository) || !is_free(&mut *connection, &held, now).await? {
+        if blocked.contains(&held.repository)
+            || in_the_way(&mut *connection, &held.waiting(), now).await?.is_some()
+        {
             blocked.push(held.repository);
             continue;
         }
@@ -178,25 +276,43 @@ async fn release(
     Ok(released)
 }
 
+/// Whoever may have to make the repository goes alone and is told so; those that come later find it
+/// there, or something is wrong. A path is another directory on every host, so that its own agent
+/// decides.
 async fn send(connection: &mut SqliteConnection, held: &Held) -> Result<(), sqlx::Error> {
-    outbox::append(connection, held.host, &Message::CommandRun(held.run.clone())).await
+    let mut run = held.run.clone();
+    if run.operation == Operation::Backup && !is_local(&mut *connection, held.repository).await? {
+        run.may_create = Some(!exists(&mut *connection, held.repository).await?);
+    }
+    outbox::append(connection, held.host, &Message::CommandRun(run)).await
 }
 
-/// Whether the job may begin beside those that are under way.
-async fn is_free(
+async fn is_local(
     connection: &mut SqliteConnection,
-    held: &Held,
-    now: Timestamp,
+    repository: RepositoryId,
 ) -> Result<bool, sqlx::Error> {
-    if held.run.operation.is_exclusive() {
-        return Ok(!is_beside(connection, held, Others::All, now).await?);
+    let kind: String = sqlx::query_scalar("SELECT kind FROM repositories WHERE id = $1")
+        .bind(repository.to_string())
+        .fetch_one(connection)
+        .await?;
+    Ok(kind == "local")
+}
+
+/// A job under way beside which this one may not begin.
+async fn in_the_way(
+    connection: &mut SqliteConnection,
+    waiting: &Waiting,
+    now: Timestamp,
+) -> Result<Option<WaitingForView>, sqlx::Error> {
+    if waiting.operation.is_exclusive() {
+        return beside(connection, waiting, Others::All, now).await;
     }
-    if is_beside(&mut *connection, held, Others::Exclusive, now).await? {
-        return Ok(false);
+    let exclusive = beside(&mut *connection, waiting, Others::Exclusive, now).await?;
+    if exclusive.is_some() || exists(&mut *connection, waiting.repository).await? {
+        return Ok(exclusive);
     }
     // The first one may have to make the repository, and two that do it break it.
-    Ok(exists(&mut *connection, held.repository).await?
-        || !is_beside(connection, held, Others::All, now).await?)
+    beside(connection, waiting, Others::All, now).await
 }
 
 /// Which operations are looked for.
@@ -206,46 +322,53 @@ enum Others {
     Exclusive,
 }
 
-/// Whether something is under way on the repository on other hosts: commands that were sent, and
-/// what agents began themselves. A host's own jobs on one repository take turns without us.
+/// Something that is under way on the repository on another host: a command that was sent, or what
+/// an agent began itself. A host's own jobs on one repository take turns without us.
 ///
 /// Ten thousand hosts may back up into one repository: it looks for one and never at all, which the
 /// planner would do when it finds one repository to be all there is.
-async fn is_beside(
+async fn beside(
     connection: &mut SqliteConnection,
-    held: &Held,
+    waiting: &Waiting,
     others: Others,
     now: Timestamp,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<WaitingForView>, sqlx::Error> {
     let heard_since = now.saturating_sub(SILENT_MAX).unwrap_or(Timestamp::MIN);
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT 1 FROM jobs j INDEXED BY jobs_of_repository_open JOIN hosts h ON h.id = j.host_id
+        "SELECT j.id, j.operation,
+             CASE WHEN h.host_group = own.host_group THEN h.name ELSE NULL END AS host_name
+         FROM jobs j INDEXED BY jobs_of_repository_open JOIN hosts h ON h.id = j.host_id
+         CROSS JOIN hosts own
          WHERE j.status IN ('queued', 'running', 'paused') AND j.operation <> 'unlock'
              AND h.incarnation IS NOT NULL AND j.repository_id = ",
     );
-    query.push_bind(held.repository.to_string());
-    query.push(" AND j.host_id <> ").push_bind(held.host.to_string());
-    query.push(" AND COALESCE(h.last_seen_at, j.created_at) >= ");
+    query.push_bind(waiting.repository.to_string());
+    query.push(" AND own.id = ").push_bind(waiting.host.to_string());
+    query.push(" AND j.host_id <> own.id AND COALESCE(h.last_seen_at, j.created_at) >= ");
     query.push_bind(heard_since.as_millisecond());
     query.push(" AND j.id NOT IN (SELECT job_id FROM held_commands)");
     if others == Others::Exclusive {
         only_exclusive(&mut query);
     }
     query.push(" LIMIT 1");
-    Ok(query.build().fetch_optional(connection).await?.is_some())
+    let row = query.build().fetch_optional(connection).await?;
+    row.as_ref().map(read_waiting_for).transpose()
 }
 
-/// Whether somebody has worked on the repository with success, so that it is there. On one machine
-/// the agents take turns with a directory that is not there yet.
+/// Whether somebody has worked on the repository with success since it was pointed at its present
+/// place, so that it is there. On one machine the agents take turns with a directory that is not
+/// there yet.
 async fn exists(
     connection: &mut SqliteConnection,
     repository: RepositoryId,
 ) -> Result<bool, sqlx::Error> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 WHERE EXISTS (SELECT 1 FROM repositories WHERE id = $1 AND kind = 'local')
-             OR EXISTS (SELECT 1 FROM snapshot_lists WHERE repository_id = $1)
-             OR EXISTS (SELECT 1 FROM jobs WHERE repository_id = $1
-                 AND status IN ('succeeded', 'partial'))",
+        "SELECT 1 FROM repositories r WHERE r.id = $1 AND (r.kind = 'local'
+             OR EXISTS (SELECT 1 FROM jobs j WHERE j.repository_id = r.id
+                 AND j.status IN ('succeeded', 'partial')
+                 AND j.created_at > COALESCE(r.located_at, 0))
+             OR r.located_at IS NULL
+                 AND EXISTS (SELECT 1 FROM snapshot_lists l WHERE l.repository_id = r.id))",
     )
     .bind(repository.to_string())
     .fetch_optional(connection)

@@ -167,8 +167,13 @@ impl Store {
         tell(&mut tx, (actor, "job.cancel"), job, open.status, after)
             .await
             .map_err(Error::database(PHASE))?;
+        let withdrawn = cancelled == Cancelled::AtOnce
+            && choose::withdraw(&mut tx, open.host, job).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         self.bus().touch_job(job);
+        if withdrawn {
+            self.bus().owe_config(open.host);
+        }
         Ok(cancelled)
     }
 

@@ -6,6 +6,7 @@ use holdfast_protocol::{
     HostId, RepositoryId,
     message::config::{Credentials, Secret, Slot},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
@@ -69,7 +70,9 @@ impl Store {
         let row = find(&mut tx, repository, PHASE).await?;
         let before = self.described(&mut tx, repository, PHASE).await?;
         match slot {
-            Slot::Repo => set_everyday(&mut tx, self.sealer(), repository, new).await,
+            Slot::Repo => {
+                set_everyday(&mut tx, self.sealer(), repository, new, self.now()).await
+            }
             Slot::Admin => {
                 let stored = self.open_admin(&row, PHASE)?.unwrap_or_default();
                 let merged = merge(stored, new);
@@ -304,6 +307,7 @@ async fn set_everyday(
     sealer: &Sealer,
     repository: RepositoryId,
     new: &NewCredentials,
+    now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     let id = repository.to_string();
     let seal = |column, text: &str| sealer.seal(place(&id, column), text);
@@ -311,7 +315,8 @@ async fn set_everyday(
         "UPDATE repositories SET url = COALESCE($2, url), kind = COALESCE($3, kind),
              location = COALESCE($4, location), password = COALESCE($5, password),
              environment = COALESCE($6, environment),
-             ca_certificate = COALESCE($7, ca_certificate)
+             ca_certificate = COALESCE($7, ca_certificate),
+             located_at = CASE WHEN $4 <> location THEN $8 ELSE located_at END
          WHERE id = $1",
     )
     .bind(&id)
@@ -321,6 +326,7 @@ async fn set_everyday(
     .bind(new.password.as_ref().map(|password| seal("password", password.expose())))
     .bind(new.environment.as_ref().map(|all| seal("environment", &row::json(all))))
     .bind(new.ca_certificate.as_deref())
+    .bind(now.as_millisecond())
     .execute(connection)
     .await?;
     Ok(())
