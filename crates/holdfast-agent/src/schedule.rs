@@ -78,7 +78,8 @@ async fn turn(
         if let Some(slot) = slots::latest_due(&rule, mark.fired_through, as_of) {
             let due_at = slot.saturating_add(by).unwrap_or(Timestamp::MAX);
             let mut firing = slots::firing(host, schedule, slot, settings);
-            firing.missed = slots::missed_between(&rule, mark.fired_through, slot);
+            (firing.missed, firing.passed) =
+                slots::passed_between(schedule, &rule, mark.fired_through, (slot, by));
             firing.skipped = slots::left_out(schedule, &rule, due_at, now);
             if firing.skipped.is_some() {
                 firing.runs.clear();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! schedule history ── what was due ──► evaluations (pending)
-//! jobs, links, now ── slot::decide ──► fired, caught up, skipped, refused, or missed with a job
+//! jobs, links, the agents' words, now ── slot::decide ──► fired, caught up, skipped, …, or missed
 //! ```
 //!
 //! The agents fire the schedules and the server only hears of it. So it works out for itself what
@@ -89,10 +89,12 @@ impl Watch {
         let backlog = self.live.backlog(slot.host_id);
         let facts = SlotFacts {
             due_at: slot.due_at,
+            expected_by: slot.expected_by,
             now,
             server_since: self.since,
             enabled: slot.enabled,
             own: slot.own.clone(),
+            told: slot.told,
             later: slot.later,
             blocker: slot.blocker,
             link: LinkFacts {
@@ -103,8 +105,10 @@ impl Watch {
             },
         };
         let decided = slot::decide(&facts)?;
-        let changed = slot.outcome != decided.outcome || slot.job_id != decided.job;
+        let before = (slot.outcome, slot.reason, slot.job_id);
+        let changed = before != (decided.outcome, decided.reason, decided.job);
         changed.then(|| Decision {
+            is_first: slot.outcome == Outcome::Pending,
             schedule_id: slot.schedule_id,
             due_at: slot.due_at,
             host_id: slot.host_id,
@@ -125,6 +129,11 @@ fn due_slots(form: ScheduleForm, now: Timestamp) -> DueSlots {
         Some(last) if slots.len() == SLOTS_PER_LOOK => *last,
         _ => until,
     };
+    let expected_by = |slot: Timestamp| match &calendar {
+        Ok(calendar) => (slot, calendar.expected_by(slot, &form.timing)),
+        Err(_) => (slot, slot),
+    };
+    let slots = slots.into_iter().map(expected_by).collect();
     // A form that has ended owes nothing after its end.
     let ended = form.valid_until.is_some_and(|end| end <= through);
     let next = calendar.ok().and_then(|calendar| calendar.next_after(through));

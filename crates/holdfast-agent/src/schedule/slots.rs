@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_protocol::{
     HostId, JobId, ScheduleId,
-    message::schedule::{Schedule, Set, Skipped},
+    message::schedule::{PASSED_MAX, Passed, Schedule, Set, Skipped},
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -83,13 +83,30 @@ pub fn left_out(
 /// A slot that starts later than this was not started on time.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
 
-/// How many slots lie between `since` and `slot`, both left out.
+/// The slots that lie between `since` and `slot`, both left out, and how many they are: of many
+/// only the newest are named.
+///
+/// Somebody looks every half minute, so one that could have started went by because the machine, or
+/// the agent on it, was off or asleep.
 #[must_use]
-pub fn missed_between(rule: &Rule, since: Timestamp, slot: Timestamp) -> u32 {
+pub fn passed_between(
+    schedule: &Schedule,
+    rule: &Rule,
+    since: Timestamp,
+    (slot, by): (Timestamp, SignedDuration),
+) -> (u32, Vec<Passed>) {
     const COUNTED_MAX: usize = 10_000;
     let due = |after| rule.next_after(after).filter(|due| *due < slot);
     let between = std::iter::successors(due(since), |due_at| due(*due_at)).take(COUNTED_MAX);
-    u32::try_from(between.count()).unwrap_or(u32::MAX)
+    let between: Vec<Timestamp> = between.collect();
+    let why = |scheduled_at: Timestamp| {
+        let starts_at = scheduled_at.saturating_add(by).unwrap_or(Timestamp::MAX);
+        let is_open = is_open(schedule, rule, starts_at);
+        if is_open { Skipped::MachineOff } else { Skipped::OutsideWindow }
+    };
+    let newest = &between[between.len().saturating_sub(PASSED_MAX)..];
+    let passed = newest.iter().map(|at| Passed { scheduled_at: *at, why: why(*at) }).collect();
+    (u32::try_from(between.len()).unwrap_or(u32::MAX), passed)
 }
 
 /// The jobs of one slot of `schedule`: one per source group that the configuration knows.
@@ -113,6 +130,7 @@ pub fn firing(
         mark: Mark::new(schedule, scheduled_at),
         runs: schedule.source_groups.iter().enumerate().filter_map(run).collect(),
         missed: 0,
+        passed: Vec::new(),
         skipped: None,
     }
 }

@@ -4,7 +4,7 @@ use holdfast_protocol::{
     message::{
         config,
         job::{Finished, Status},
-        schedule::{Fire, Set, Skipped, Timing, Window},
+        schedule::{Fire, PASSED_MAX, Set, Skipped, Timing, Window},
     },
 };
 use tempfile::TempDir;
@@ -196,6 +196,18 @@ async fn what_went_by_while_the_machine_was_off_is_counted() {
     bench.turn("2026-11-21T14:10:00Z").await;
     let told = bench.told().await;
     assert_eq!((told.len(), told[0].missed, told[0].job_ids.len()), (1, 4, 2));
+    assert_eq!(passed(&told[0])[0], ("2026-11-21T10:00:00Z".to_owned(), Skipped::MachineOff));
+    assert_eq!(told[0].passed.len(), 4, "each is named");
+    bench.end_jobs().await;
+    bench.turn("2026-12-21T14:10:00Z").await;
+    let told = bench.told().await;
+    assert_eq!((told[1].missed, told[1].passed.len()), (30 * 24 - 1, PASSED_MAX));
+    let newest = told[1].passed.last().unwrap();
+    assert_eq!(newest.scheduled_at, at("2026-12-21T13:00:00Z"), "of many the newest are named");
+}
+
+fn passed(fire: &Fire) -> Vec<(String, Skipped)> {
+    fire.passed.iter().map(|passed| (passed.scheduled_at.to_string(), passed.why)).collect()
 }
 
 #[tokio::test]
@@ -229,6 +241,21 @@ async fn a_slot_waits_for_the_window_to_open_and_runs_once() {
     assert!(bench.told().await.is_empty());
     bench.turn("2026-11-21T22:00:00Z").await;
     assert_eq!(bench.fired().await, ["2026-11-21T22:00:00Z"]);
+    let told = bench.told().await;
+    assert_eq!(told[0].missed, 16, "those of the day went by");
+    assert!(told[0].passed.iter().all(|passed| passed.why == Skipped::OutsideWindow), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_slot_in_the_open_window_is_told_from_one_outside_it() {
+    let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
+    let mut bench = Bench::with(Timing { window, ..Timing::default() }).await;
+    bench.turn("2026-11-21T04:30:00Z").await;
+    bench.restart().await;
+    bench.turn("2026-11-21T22:00:00Z").await;
+    let told = passed(&bench.told().await[0]);
+    assert_eq!(told[0], ("2026-11-21T05:00:00Z".to_owned(), Skipped::MachineOff));
+    assert_eq!(told[1], ("2026-11-21T06:00:00Z".to_owned(), Skipped::OutsideWindow));
 }
 
 #[tokio::test]

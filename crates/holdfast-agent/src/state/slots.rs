@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_protocol::{
     Message, ScheduleId,
     message::command::Run,
-    message::schedule::{Fire, Schedule, Skipped},
+    message::schedule::{Fire, Passed, Schedule, Skipped},
 };
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable, WriteTransaction};
@@ -56,8 +56,10 @@ pub struct Firing {
     pub mark: Mark,
     /// The jobs to run, one per source group.
     pub runs: Vec<Run>,
-    /// How many slots before this one went by without being made up for.
+    /// How many slots before this one went by without jobs of their own.
     pub missed: u32,
+    /// The newest of them, and why.
+    pub passed: Vec<Passed>,
     /// Why the slot is left out, if it is; then there are no jobs.
     pub skipped: Option<Skipped>,
 }
@@ -98,6 +100,7 @@ pub(super) fn fire(txn: &WriteTransaction, firing: Firing) -> Result<usize, redb
                 scheduled_at,
                 job_ids,
                 missed: firing.missed,
+                passed: firing.passed,
                 skipped,
             }),
         )?;

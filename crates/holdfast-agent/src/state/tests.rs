@@ -436,6 +436,7 @@ async fn a_slot_fires_once_though_the_clock_goes_back() {
         mark: Mark::new(&schedule, scheduled_at),
         runs: vec![command(JobId::of_slot(host, schedule.id, scheduled_at, 1))],
         missed: 0,
+        passed: vec![],
         skipped: None,
     };
     assert_eq!(bench.state().fire(firing.clone()).await.unwrap(), 1);
@@ -465,6 +466,7 @@ async fn a_slot_leaves_out_a_group_whose_last_job_has_not_ended() {
             mark,
             runs: vec![command(job(number))],
             missed: 0,
+            passed: vec![],
             skipped: None,
         })
     };

@@ -104,7 +104,8 @@ pub struct Ack {
     pub applied_at: Timestamp,
 }
 
-/// `schedule.fire`: a slot came due and the agent started these jobs on its own.
+/// `schedule.fire`: a slot came due and the agent started these jobs on its own, or left it out; and
+/// what it did with those before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fire {
     /// The schedule.
@@ -114,13 +115,35 @@ pub struct Fire {
     /// The jobs, one per source group; ids are [`JobId::of_slot`]. None when the slot was left out.
     #[serde(default)]
     pub job_ids: Vec<JobId>,
-    /// How many slots before this one went by without being made up for, because the machine was
-    /// off.
+    /// How many slots before this one went by without jobs of their own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missed: u32,
+    /// The newest of them, at most [`PASSED_MAX`], oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed: Vec<Passed>,
     /// Why the slot was left out; absent when it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<Skipped>,
+}
+
+/// How many slots that went by one message names.
+pub const PASSED_MAX: usize = 100;
+
+impl Fire {
+    /// The word that a slot started these jobs.
+    #[must_use]
+    pub fn new(schedule_id: ScheduleId, scheduled_at: Timestamp, job_ids: Vec<JobId>) -> Self {
+        Self { schedule_id, scheduled_at, job_ids, missed: 0, passed: Vec::new(), skipped: None }
+    }
+}
+
+/// A slot that went by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// Its nominal time.
+    pub scheduled_at: Timestamp,
+    /// Why it had no jobs.
+    pub why: Skipped,
 }
 
 /// Why a slot was left out.
@@ -131,6 +154,28 @@ pub enum Skipped {
     MachineOff,
     /// The job of an earlier slot had not ended.
     StillRunning,
+    /// The window was closed, and before it opened the next slot came due.
+    OutsideWindow,
+}
+
+impl Skipped {
+    /// The word on the wire and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MachineOff => "machine_off",
+            Self::StillRunning => "still_running",
+            Self::OutsideWindow => "outside_window",
+        }
+    }
+
+    /// The reason named by `word`, if there is one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::MachineOff, Self::StillRunning, Self::OutsideWindow]
+            .into_iter()
+            .find(|why| why.as_str() == word)
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -141,6 +186,15 @@ fn is_zero(number: &u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_has_one_word_that_leads_back_to_it() {
+        for word in ["machine_off", "still_running", "outside_window"] {
+            let why = Skipped::from_word(word).unwrap();
+            assert_eq!(serde_json::to_string(&why).unwrap(), format!("\"{word}\""));
+        }
+        assert_eq!(Skipped::from_word("tired"), None);
+    }
 
     #[test]
     fn a_window_may_go_over_midnight() {

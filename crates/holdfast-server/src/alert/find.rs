@@ -362,9 +362,11 @@ fn is_about_to_mend(
         // A machine that was off makes up for it when it is back. While it is not, it matters only
         // once the newest snapshot is too old or the host is away for long, which other rules see.
         Cause::Missed => {
-            let was_off = Some(watch::Reason::HostOffline.as_str());
+            let was_off = [watch::Reason::HostOffline, watch::Reason::MachineOff];
+            let code = reason.error_code.as_deref();
+            let was_off = was_off.iter().any(|reason| Some(reason.as_str()) == code);
             let back = host.connected_since.map(|at| facts.now.duration_since(at));
-            reason.error_code.as_deref() == was_off && back.is_none_or(|back| back < MAKE_UP)
+            was_off && back.is_none_or(|back| back < MAKE_UP)
         }
         _ => false,
     }

@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use holdfast_protocol::HostId;
+use holdfast_protocol::{HostId, message::schedule::Timing};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     store::{self, Error, GroupRow, GroupRuns, ScheduleRow, SeenRow, Store},
-    verdict::{Facts, HostFacts, OBJECTIVE_SLACK, OBJECTIVE_UNSCHEDULED, Plan, Upkeep},
+    verdict::{Facts, HostFacts, LATE, OBJECTIVE_SLACK, OBJECTIVE_UNSCHEDULED, Plan, Upkeep},
     view::{Calendar, Objective, ObjectiveSource},
 };
 
@@ -96,7 +96,8 @@ impl Plans {
             return Objective { seconds: set, source: ObjectiveSource::Set };
         }
         let plan = group.schedule.as_ref().and_then(|schedule| self.of(schedule, now));
-        match plan.map(|plan| plan.longest_pause) {
+        let leeway = group.schedule.as_ref().map(|it| leeway(&it.timing)).unwrap_or_default();
+        match plan.map(|plan| plan.longest_pause.saturating_add(leeway)) {
             Some(pause) => Objective {
                 seconds: seconds(pause.saturating_add(OBJECTIVE_SLACK)),
                 source: ObjectiveSource::Schedule,
@@ -131,9 +132,7 @@ impl Plans {
             return Plan::Paused;
         }
         let Some(plan) = self.of(schedule, now) else { return Plan::OnRequest };
-        // A slot at this very moment is the previous one.
-        let just_after = now.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now);
-        let previous = plan.calendar.last_before(just_after);
+        let previous = previous_slot(&plan.calendar, &schedule.timing, now);
         // Nobody owes a run for a slot before the schedule was as it is.
         Plan::Due {
             previous: previous.filter(|slot| *slot >= schedule.changed_at),
@@ -146,6 +145,31 @@ impl Plans {
     }
 }
 
+/// The newest slot that must have started by `now`. Where a slot may wait, for its jitter or for
+/// its window, it is given its lateness on top of that.
+fn previous_slot(calendar: &Calendar, timing: &Timing, now: Timestamp) -> Option<Timestamp> {
+    let started_by = if timing.jitter_seconds == 0 && timing.window.is_none() {
+        now
+    } else {
+        calendar.started_by(now.saturating_sub(LATE).unwrap_or(now), timing)
+    };
+    // A slot at this very moment is the previous one.
+    calendar.last_before(started_by.saturating_add(SignedDuration::from_millis(1)).ok()?)
+}
+
+/// How much longer than by its times alone the pause between two runs may be.
+fn leeway(timing: &Timing) -> SignedDuration {
+    let open = timing.window.map(|window| {
+        let (from, until) = (i64::from(window.from_minute), i64::from(window.until_minute));
+        SignedDuration::from_mins((until - from).rem_euclid(DAY_MINUTES))
+    });
+    let day = SignedDuration::from_mins(DAY_MINUTES);
+    let closed = open.map_or(SignedDuration::ZERO, |open| day.saturating_sub(open));
+    closed.saturating_add(SignedDuration::from_secs(timing.jitter_seconds.into()))
+}
+
+const DAY_MINUTES: i64 = 24 * 60;
+
 /// What the verdict on a host's groups has in common.
 pub(super) fn host_facts(
     enrolled: bool,
@@ -157,5 +181,29 @@ pub(super) fn host_facts(
         online: presence.is_some(),
         last_seen_at: presence.map(|presence| presence.last_heard).or(last_seen_at),
         clock_offset_ms: presence.and_then(|presence| presence.clock_offset_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::message::schedule::Window;
+
+    use super::*;
+
+    #[test]
+    fn a_run_owes_nothing_while_its_window_is_closed() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let calendar = Calendar::parse("0 * * * *", "UTC", at("2026-03-01T00:00:00Z")).unwrap();
+        let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
+        let night = Timing { window, ..Timing::default() };
+        let previous = |now: &str, timing| previous_slot(&calendar, timing, at(now)).unwrap();
+        let noon = "2026-03-28T12:00:00Z";
+        assert_eq!(previous(noon, &Timing::default()), at(noon));
+        assert_eq!(previous(noon, &night), at("2026-03-28T05:00:00Z"));
+        assert_eq!(previous("2026-03-28T22:14:00Z", &night), at("2026-03-28T05:00:00Z"));
+        assert_eq!(previous("2026-03-28T22:15:00Z", &night), at("2026-03-28T22:00:00Z"));
+        assert_eq!(leeway(&night), SignedDuration::from_hours(16));
+        assert_eq!(leeway(&Timing { jitter_seconds: 60, ..night }).as_mins(), 16 * 60 + 1);
+        assert_eq!(leeway(&Timing::default()), SignedDuration::ZERO);
     }
 }

@@ -249,13 +249,7 @@ impl Agent {
             return false;
         }
         let job = JobId::of_slot(self.host, self.schedule, slot, 1);
-        let fire = Fire {
-            schedule_id: self.schedule,
-            scheduled_at: slot,
-            job_ids: vec![job],
-            missed: 0,
-            skipped: None,
-        };
+        let fire = Fire::new(self.schedule, slot, vec![job]);
         self.waiting.push((fired_at, Message::ScheduleFire(fire)));
         let run = fate.of_run();
         self.begin(job, fired_at, run, Some(slot));

@@ -11,13 +11,15 @@ use holdfast_protocol::{
     message::{
         command::{self, Verb},
         job::{self, JobError, Operation, Status},
-        schedule, snapshot,
+        schedule::{self, PASSED_MAX, Passed},
+        snapshot,
     },
 };
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::{
+    evaluation,
     job::withdraw,
     repository::size::{self, Measured},
     row::{Columns, int},
@@ -350,6 +352,12 @@ async fn schedule_fire(
     effects: &mut Effects,
 ) -> Applied {
     let group = schedules::group_of(connection, host, body.schedule_id).await?;
+    if let Some(group) = &group {
+        let left_out = body.skipped.map(|why| Passed { scheduled_at: body.scheduled_at, why });
+        let passed: Vec<Passed> =
+            body.passed.iter().take(PASSED_MAX).copied().chain(left_out).collect();
+        evaluation::note_words(connection, (host, body.schedule_id, group), &passed).await?;
+    }
     for job in body.job_ids.iter().take(FIRED_MAX) {
         if told(connection, host, *job, effects.now).await?.is_none() {
             let own = Own {

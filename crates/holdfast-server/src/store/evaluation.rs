@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{HostId, JobId, ScheduleId};
+use holdfast_protocol::{
+    HostId, JobId, ScheduleId,
+    message::schedule::{Passed, Skipped, Timing},
+};
 use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
@@ -21,6 +24,7 @@ pub(crate) struct ScheduleForm {
     pub(crate) group: String,
     pub(crate) cron: String,
     pub(crate) time_zone: String,
+    pub(crate) timing: Timing,
     pub(crate) valid_from: Timestamp,
     pub(crate) valid_until: Option<Timestamp>,
     pub(crate) noted_through: Timestamp,
@@ -30,7 +34,8 @@ pub(crate) struct ScheduleForm {
 #[derive(Debug, Clone)]
 pub(crate) struct DueSlots {
     pub(crate) form: ScheduleForm,
-    pub(crate) slots: Vec<Timestamp>,
+    /// Each with the moment at which it starts at the latest.
+    pub(crate) slots: Vec<(Timestamp, Timestamp)>,
     pub(crate) through: Timestamp,
     /// When to look again; never, when it was the last time.
     pub(crate) next_at: Option<Timestamp>,
@@ -41,9 +46,13 @@ pub(crate) struct DueSlots {
 pub(crate) struct OpenSlot {
     pub(crate) schedule_id: ScheduleId,
     pub(crate) due_at: Timestamp,
+    pub(crate) expected_by: Timestamp,
     pub(crate) host_id: HostId,
     pub(crate) group: String,
     pub(crate) outcome: Outcome,
+    pub(crate) reason: Option<Reason>,
+    /// Why it had no job, by the agent's own word.
+    pub(crate) told: Option<Skipped>,
     pub(crate) job_id: Option<JobId>,
     pub(crate) enabled: bool,
     pub(crate) own: Option<SlotJob>,
@@ -56,6 +65,8 @@ pub(crate) struct OpenSlot {
 /// What became of a slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Decision {
+    /// Whether nothing had been decided about the slot before.
+    pub(crate) is_first: bool,
     pub(crate) schedule_id: ScheduleId,
     pub(crate) due_at: Timestamp,
     pub(crate) host_id: HostId,
@@ -85,8 +96,8 @@ impl Store {
     pub(crate) async fn schedule_forms(&self, now: Timestamp) -> Result<Vec<ScheduleForm>, Error> {
         const PHASE: &str = "reading the schedules' history";
         let rows = sqlx::query(
-            "SELECT f.schedule_id, f.host_id, f.group_name, f.cron, f.time_zone, f.valid_from,
-                 f.valid_until, f.noted_through
+            "SELECT f.schedule_id, f.host_id, f.group_name, f.cron, f.time_zone, f.timing,
+                 f.valid_from, f.valid_until, f.noted_through
              FROM schedule_history f JOIN hosts h ON h.id = f.host_id
              WHERE h.removed_at IS NULL AND f.next_at <= $1",
         )
@@ -135,10 +146,11 @@ impl Store {
             return Ok(0);
         }
         let mut tx = self.begin(PHASE).await?;
+        let mut jobs = Vec::new();
         for decision in decisions {
             settle(&mut tx, decision, now).await.map_err(Error::database(PHASE))?;
+            jobs.extend(explain(&mut tx, decision).await.map_err(Error::database(PHASE))?);
         }
-        let mut jobs = Vec::new();
         for decision in newest_missed(decisions) {
             let job = miss(&mut tx, decision, now).await.map_err(Error::database(PHASE))?;
             jobs.extend(job);
@@ -146,7 +158,8 @@ impl Store {
         tx.commit().await.map_err(Error::database(PHASE))?;
         jobs.into_iter().for_each(|job| self.bus().touch_job(job));
         decisions.iter().for_each(|decision| self.bus().touch_host(decision.host_id));
-        Ok(decisions.iter().filter(|decision| decision.outcome == Outcome::Missed).count())
+        let missed = |it: &&Decision| it.is_first && it.outcome == Outcome::Missed;
+        Ok(decisions.iter().filter(missed).count())
     }
 
     /// What became of a host's due runs, newest first.
@@ -203,14 +216,16 @@ impl Store {
 }
 
 const OPEN_SLOTS: &str =
-    "SELECT e.schedule_id, e.due_at, e.host_id, e.group_name, e.outcome, e.job_id,
-        f.enabled, h.incarnation, h.schedule_applied >= h.config_version AS in_force,
+    "SELECT e.schedule_id, e.due_at, COALESCE(e.expected_by, e.due_at) AS expected_by, e.host_id,
+        e.group_name, e.outcome, e.reason, e.told, e.job_id, f.enabled, h.incarnation, h.schedule_applied >= h.config_version AS in_force,
         j.id AS own_id, COALESCE(j.fired_at, j.started_at, j.created_at) AS own_fired_at,
         COALESCE(j.error_code LIKE $2, FALSE) AS own_refused,
         (SELECT l.id FROM jobs l
+         LEFT JOIN evaluations n ON n.schedule_id = l.schedule_id AND n.due_at = l.scheduled_at
          WHERE l.schedule_id = e.schedule_id AND l.scheduled_at > e.due_at
              AND l.status <> 'missed'
-             AND COALESCE(l.fired_at, l.started_at) > l.scheduled_at + $3
+             AND COALESCE(l.fired_at, l.started_at)
+                 > COALESCE(n.expected_by, l.scheduled_at) + $3
          ORDER BY l.scheduled_at LIMIT 1) AS later_id,
         b.id AS blocker_id, b.finished_at IS NOT NULL AS blocker_ended
     FROM evaluations e
@@ -218,7 +233,7 @@ const OPEN_SLOTS: &str =
     JOIN schedule_history f ON f.schedule_id = e.schedule_id AND f.valid_from < e.due_at
         AND (f.valid_until IS NULL OR f.valid_until >= e.due_at)
     LEFT JOIN jobs j ON j.schedule_id = e.schedule_id AND j.scheduled_at = e.due_at
-        AND j.status <> 'missed'
+        AND j.status <> 'missed' AND j.retry_of IS NULL
     LEFT JOIN jobs b ON b.id = (SELECT r.id FROM jobs r
         WHERE r.schedule_id = e.schedule_id AND r.scheduled_at < e.due_at
             AND r.scheduled_at >= e.due_at - 691200000
@@ -276,13 +291,14 @@ pub(super) async fn open_form(
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO schedule_history (schedule_id, host_id, group_name, cron, time_zone, enabled,
-             valid_from, noted_through, next_at)
-         SELECT id, host_id, group_name, cron, time_zone, enabled, $3, $3, $3 FROM schedules
+        "INSERT INTO schedule_history (schedule_id, host_id, group_name, cron, time_zone, timing,
+             enabled, valid_from, noted_through, next_at)
+         SELECT id, host_id, group_name, cron, time_zone, timing, enabled, $3, $3, $3
+         FROM schedules
          WHERE host_id = $1 AND group_name = $2
          ON CONFLICT (schedule_id, valid_from) DO UPDATE SET
-             cron = excluded.cron, time_zone = excluded.time_zone, enabled = excluded.enabled,
-             valid_until = NULL, next_at = excluded.next_at",
+             cron = excluded.cron, time_zone = excluded.time_zone, timing = excluded.timing,
+             enabled = excluded.enabled, valid_until = NULL, next_at = excluded.next_at",
     )
     .bind(host.to_string())
     .bind(group)
@@ -295,7 +311,7 @@ pub(super) async fn open_form(
 /// Of each schedule the newest slot among the missed ones: a server that was away for a month must
 /// not write a job for every hour of it.
 fn newest_missed(decisions: &[Decision]) -> Vec<&Decision> {
-    let missed = decisions.iter().filter(|decision| decision.outcome == Outcome::Missed);
+    let missed = decisions.iter().filter(|it| it.is_first && it.outcome == Outcome::Missed);
     let mut newest: BTreeMap<ScheduleId, &Decision> = BTreeMap::new();
     for decision in missed {
         let of_schedule = newest.entry(decision.schedule_id).or_insert(decision);
@@ -308,15 +324,19 @@ fn newest_missed(decisions: &[Decision]) -> Vec<&Decision> {
 
 async fn note(connection: &mut SqliteConnection, due: &DueSlots) -> Result<(), sqlx::Error> {
     let form = &due.form;
-    for slot in &due.slots {
+    for (slot, expected_by) in &due.slots {
+        // The agent may have told of it before it was noted here.
         sqlx::query(
-            "INSERT INTO evaluations (schedule_id, due_at, host_id, group_name, outcome)
-             VALUES ($1, $2, $3, $4, 'pending') ON CONFLICT DO NOTHING",
+            "INSERT INTO evaluations
+                 (schedule_id, due_at, host_id, group_name, expected_by, outcome)
+             VALUES ($1, $2, $3, $4, $5, 'pending')
+             ON CONFLICT (schedule_id, due_at) DO UPDATE SET expected_by = excluded.expected_by",
         )
         .bind(form.schedule_id.to_string())
         .bind(slot.as_millisecond())
         .bind(form.host_id.to_string())
         .bind(&form.group)
+        .bind(expected_by.as_millisecond())
         .execute(&mut *connection)
         .await?;
     }
@@ -330,6 +350,29 @@ async fn note(connection: &mut SqliteConnection, due: &DueSlots) -> Result<(), s
     .bind(due.next_at.map(Timestamp::as_millisecond))
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Notes an agent's own word on slots that had no job.
+pub(super) async fn note_words(
+    connection: &mut SqliteConnection,
+    (host, schedule, group): (HostId, ScheduleId, &str),
+    passed: &[Passed],
+) -> Result<(), sqlx::Error> {
+    for slot in passed {
+        sqlx::query(
+            "INSERT INTO evaluations (schedule_id, due_at, host_id, group_name, told, outcome)
+             VALUES ($1, $2, $3, $4, $5, 'pending')
+             ON CONFLICT (schedule_id, due_at) DO UPDATE SET told = excluded.told",
+        )
+        .bind(schedule.to_string())
+        .bind(slot.scheduled_at.as_millisecond())
+        .bind(host.to_string())
+        .bind(group)
+        .bind(slot.why.as_str())
+        .execute(&mut *connection)
+        .await?;
+    }
     Ok(())
 }
 
@@ -351,6 +394,26 @@ async fn settle(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Writes to the job that never ran why it did not, where that is better known than before.
+async fn explain(
+    connection: &mut SqliteConnection,
+    decision: &Decision,
+) -> Result<Option<JobId>, sqlx::Error> {
+    let Some(reason) = decision.reason.filter(|_| !decision.is_first) else { return Ok(None) };
+    let job = JobId::of_slot(decision.host_id, decision.schedule_id, decision.due_at, 1);
+    let done = sqlx::query(
+        "UPDATE jobs SET error_code = $2, error_message = $3, error_action = $4
+         WHERE id = $1 AND status = 'missed'",
+    )
+    .bind(job.to_string())
+    .bind(reason.as_str())
+    .bind(reason.message())
+    .bind(reason.action())
+    .execute(connection)
+    .await?;
+    Ok((done.rows_affected() == 1).then_some(job))
 }
 
 /// Writes the job that never ran. Its id is the one that the agent would give it: should the agent
@@ -392,6 +455,7 @@ fn read_form(row: &SqliteRow) -> Result<ScheduleForm, sqlx::Error> {
         group: row.text("group_name")?,
         cron: row.text("cron")?,
         time_zone: row.text("time_zone")?,
+        timing: row.json("timing")?,
         valid_from: row.time("valid_from")?,
         valid_until: row.time_opt("valid_until")?,
         noted_through: row.time("noted_through")?,
@@ -418,6 +482,9 @@ fn read_open(row: &SqliteRow) -> Result<OpenSlot, sqlx::Error> {
         host_id: row.parsed("host_id")?,
         group: row.text("group_name")?,
         outcome: outcome(row)?,
+        expected_by: row.time("expected_by")?,
+        reason: row.text_opt("reason")?.and_then(|word| Reason::from_word(&word)),
+        told: row.text_opt("told")?.and_then(|word| Skipped::from_word(&word)),
         job_id: row.parsed_opt("job_id")?,
         enabled: row.flag("enabled")?,
         own,

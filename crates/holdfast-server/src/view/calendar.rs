@@ -4,7 +4,8 @@ use croner::{
     Cron,
     parser::{CronParser, Seconds, Year},
 };
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use holdfast_protocol::message::schedule::{Timing, Window};
+use jiff::{SignedDuration, Timestamp, Zoned, civil::Date, tz::TimeZone};
 
 /// A cron expression in a zone.
 #[derive(Debug, Clone)]
@@ -80,6 +81,55 @@ impl Calendar {
         self.cron.find_previous_occurrence(&from, false).ok().map(|slot| slot.timestamp())
     }
 
+    /// When the slot starts at the latest by its schedule: after all of its jitter, and in its
+    /// window.
+    #[must_use]
+    pub fn expected_by(&self, slot: Timestamp, timing: &Timing) -> Timestamp {
+        let jitter = SignedDuration::from_secs(timing.jitter_seconds.into());
+        let latest = slot.saturating_add(jitter).unwrap_or(slot);
+        timing.window.map_or(latest, |window| self.opening(window, latest))
+    }
+
+    /// The newest time whose slot must have started by `now`: not one that may still have jitter,
+    /// and not one whose window has not opened since.
+    #[must_use]
+    pub fn started_by(&self, now: Timestamp, timing: &Timing) -> Timestamp {
+        let jitter = SignedDuration::from_secs(timing.jitter_seconds.into());
+        let open_at = timing.window.map_or(now, |window| self.last_open(window, now));
+        open_at.saturating_sub(jitter).unwrap_or(open_at)
+    }
+
+    /// The first moment from `time` on at which the window is open.
+    fn opening(&self, window: Window, time: Timestamp) -> Timestamp {
+        let wall = time.to_zoned(self.zone.clone());
+        if is_open(window, &wall) {
+            return time;
+        }
+        let days = std::iter::successors(Some(wall.date()), |day| day.tomorrow().ok()).take(2);
+        let mut opens = days.filter_map(|day| self.at(day, window.from_minute));
+        opens.find(|opens| *opens > time).unwrap_or(time)
+    }
+
+    /// The last moment up to `time` at which the window was open.
+    fn last_open(&self, window: Window, time: Timestamp) -> Timestamp {
+        let wall = time.to_zoned(self.zone.clone());
+        if is_open(window, &wall) {
+            return time;
+        }
+        let days = std::iter::successors(Some(wall.date()), |day| day.yesterday().ok()).take(2);
+        let mut closed = days.filter_map(|day| self.at(day, window.until_minute));
+        let closed = closed.find(|closed| *closed <= time).unwrap_or(time);
+        closed.saturating_sub(SignedDuration::from_millis(1)).unwrap_or(closed)
+    }
+
+    /// When the zone's clock shows this minute of the day.
+    fn at(&self, day: Date, minute: u16) -> Option<Timestamp> {
+        let hour = i8::try_from(minute / 60).ok()?;
+        let minute = i8::try_from(minute % 60).ok()?;
+        let wall = day.at(hour, minute, 0, 0).to_zoned(self.zone.clone()).ok()?;
+        Some(wall.timestamp())
+    }
+
     /// The longest pause between two slots in the weeks after `time`.
     #[must_use]
     pub fn longest_pause(&self, time: Timestamp) -> SignedDuration {
@@ -102,6 +152,11 @@ impl Calendar {
     pub fn in_words(&self) -> String {
         self.cron.describe()
     }
+}
+
+fn is_open(window: Window, wall: &Zoned) -> bool {
+    let (hour, minute) = (wall.hour().unsigned_abs(), wall.minute().unsigned_abs());
+    window.contains(u16::from(hour) * 60 + u16::from(minute))
 }
 
 fn bounded(text: &str) -> String {
@@ -159,6 +214,38 @@ mod tests {
                 "{cron}: {longest}"
             );
         }
+    }
+
+    #[test]
+    fn a_slot_is_expected_after_its_jitter_and_in_its_window() {
+        let calendar = Calendar::parse("0 * * * *", "Europe/Berlin", at("2026-03-01T00:00:00Z"));
+        let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
+        let night = Timing { window, ..Timing::default() };
+        let late = Timing { jitter_seconds: 1800, ..night.clone() };
+        let by = |slot: &str, timing| calendar.as_ref().unwrap().expected_by(at(slot), timing);
+        assert_eq!(by("2026-03-28T12:00:00Z", &Timing::default()), at("2026-03-28T12:00:00Z"));
+        assert_eq!(by("2026-03-28T02:00:00Z", &night), at("2026-03-28T02:00:00Z"), "it is open");
+        assert_eq!(by("2026-03-28T12:00:00Z", &night), at("2026-03-28T21:00:00Z"));
+        assert_eq!(by("2026-03-29T12:00:00Z", &night), at("2026-03-29T20:00:00Z"), "summer time");
+        assert_eq!(by("2026-03-28T04:00:00Z", &late), at("2026-03-28T04:30:00Z"));
+        assert_eq!(by("2026-03-28T04:59:00Z", &late), at("2026-03-28T21:00:00Z"), "it closed");
+    }
+
+    #[test]
+    fn what_waits_for_its_jitter_or_its_window_need_not_have_started() {
+        let calendar = Calendar::parse("0 * * * *", "UTC", at("2026-03-01T00:00:00Z")).unwrap();
+        let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
+        let night = Timing { window, ..Timing::default() };
+        let late = Timing { jitter_seconds: 1800, ..Timing::default() };
+        let newest = |now: &str, timing| {
+            let by = calendar.started_by(at(now), timing) + SignedDuration::from_millis(1);
+            calendar.last_before(by).unwrap()
+        };
+        assert_eq!(newest("2026-03-28T12:00:00Z", &Timing::default()), at("2026-03-28T12:00:00Z"));
+        assert_eq!(newest("2026-03-28T12:00:00Z", &night), at("2026-03-28T05:00:00Z"));
+        assert_eq!(newest("2026-03-28T23:10:00Z", &night), at("2026-03-28T23:00:00Z"));
+        assert_eq!(newest("2026-03-28T12:29:00Z", &late), at("2026-03-28T11:00:00Z"));
+        assert_eq!(newest("2026-03-28T12:30:00Z", &late), at("2026-03-28T12:00:00Z"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What became of one slot of one schedule. Pure: the time is a fact like any other.
 
-use holdfast_protocol::JobId;
+use holdfast_protocol::{JobId, message::schedule::Skipped};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -51,6 +51,10 @@ pub enum Reason {
     SwitchedOff,
     /// The run before it had not ended.
     StillRunning,
+    /// The window was closed, and before it opened the next run was due.
+    OutsideWindow,
+    /// The machine was off or asleep, as its agent says.
+    MachineOff,
     /// The machine was off or asleep, and a later run made up for it.
     MadeUpLater,
     /// The host's own policy forbids it.
@@ -61,11 +65,15 @@ pub enum Reason {
 #[derive(Debug, Clone)]
 pub(super) struct SlotFacts {
     pub(super) due_at: Timestamp,
+    /// When it starts at the latest by its schedule.
+    pub(super) expected_by: Timestamp,
     pub(super) now: Timestamp,
     pub(super) server_since: Timestamp,
     pub(super) enabled: bool,
     /// The job of this very slot, if the agent told of one.
     pub(super) own: Option<SlotJob>,
+    /// Why it had no job, by the agent's own word.
+    pub(super) told: Option<Skipped>,
     /// The first job of a later slot of the same schedule that made up for lost time.
     pub(super) later: Option<JobId>,
     /// The run of the same schedule that was under way when the slot came due.
@@ -121,9 +129,16 @@ pub(super) fn decide(facts: &SlotFacts) -> Option<Decided> {
     if let Some(job) = &facts.own {
         return Some(ran(facts, job));
     }
+    let told = facts.told.map(|why| left_out(why, facts.blocker));
+    if let Some(told) = told.filter(|told| told.outcome != Outcome::Missed) {
+        return Some(told);
+    }
     if let Some(later) = facts.later {
         let reason = Some(Reason::MadeUpLater);
         return Some(Decided { outcome: Outcome::CaughtUp, reason, job: Some(later) });
+    }
+    if told.is_some() {
+        return told;
     }
     if !facts.enabled {
         return Some(Decided::without_job(Outcome::Skipped, Reason::SwitchedOff));
@@ -133,18 +148,29 @@ pub(super) fn decide(facts: &SlotFacts) -> Option<Decided> {
     }
     let blocker = facts.blocker.filter(|it| it.ended || facts.link.connected);
     Some(match blocker {
-        Some(Blocker { job, .. }) => {
-            let reason = Some(Reason::StillRunning);
-            Decided { outcome: Outcome::Blocked, reason, job: Some(job) }
-        }
+        Some(blocker) => blocked(Some(blocker)),
         None => Decided::without_job(Outcome::Missed, why(facts.link)),
     })
+}
+
+/// What the agent's word on a slot without a job comes to.
+fn left_out(why: Skipped, blocker: Option<Blocker>) -> Decided {
+    match why {
+        Skipped::MachineOff => Decided::without_job(Outcome::Missed, Reason::MachineOff),
+        Skipped::StillRunning => blocked(blocker),
+        Skipped::OutsideWindow => Decided::without_job(Outcome::Skipped, Reason::OutsideWindow),
+    }
+}
+
+fn blocked(blocker: Option<Blocker>) -> Decided {
+    let reason = Some(Reason::StillRunning);
+    Decided { outcome: Outcome::Blocked, reason, job: blocker.map(|blocker| blocker.job) }
 }
 
 fn ran(facts: &SlotFacts, job: &SlotJob) -> Decided {
     let (outcome, reason) = if job.refused {
         (Outcome::Refused, Some(Reason::Policy))
-    } else if job.fired_at.duration_since(facts.due_at) > LATE {
+    } else if job.fired_at.duration_since(facts.expected_by) > LATE {
         (Outcome::CaughtUp, None)
     } else {
         (Outcome::Fired, None)
@@ -156,7 +182,7 @@ fn ran(facts: &SlotFacts, job: &SlotJob) -> Decided {
 fn deadline(facts: &SlotFacts) -> Timestamp {
     let by = |at: Timestamp, by| at.checked_add(by).unwrap_or(Timestamp::MAX);
     let patience = if facts.link.connected && facts.link.backlog > 0 { TELL } else { LATE };
-    by(facts.due_at, patience).max(by(facts.server_since, COME_BACK))
+    by(facts.expected_by, patience).max(by(facts.server_since, COME_BACK))
 }
 
 fn why(link: LinkFacts) -> Reason {
@@ -202,13 +228,15 @@ impl Outcome {
 }
 
 impl Reason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::NotEnrolled,
         Self::HostOffline,
         Self::NotInForce,
         Self::AgentSilent,
         Self::SwitchedOff,
         Self::StillRunning,
+        Self::OutsideWindow,
+        Self::MachineOff,
         Self::MadeUpLater,
         Self::Policy,
     ];
@@ -223,6 +251,8 @@ impl Reason {
             Self::AgentSilent => "agent_silent",
             Self::SwitchedOff => "switched_off",
             Self::StillRunning => "still_running",
+            Self::OutsideWindow => "outside_window",
+            Self::MachineOff => "machine_off",
             Self::MadeUpLater => "made_up_later",
             Self::Policy => "policy",
         }
@@ -246,6 +276,12 @@ impl Reason {
             }
             Self::SwitchedOff => "It was not to run: the schedule was switched off.",
             Self::StillRunning => "It could not begin: the run before it had not ended.",
+            Self::OutsideWindow => {
+                "Its window was closed, and before it opened the next run was due."
+            }
+            Self::MachineOff => {
+                "It did not run: the machine or its agent was off or asleep, as the agent says."
+            }
             Self::MadeUpLater => "The machine was off or asleep; a later run made up for it.",
             Self::Policy => "The host's own policy forbade it.",
         }
@@ -261,7 +297,10 @@ impl Reason {
             Self::AgentSilent => "Look at the agent's log and at the host's clock and time zone.",
             Self::SwitchedOff => "Switch the schedule on if it should run.",
             Self::StillRunning => "See why that run took so long; cancel it if it hangs.",
-            Self::MadeUpLater => "",
+            Self::MachineOff => {
+                "Leave the machine on at that time, or let the schedule make up for what it missed."
+            }
+            Self::MadeUpLater | Self::OutsideWindow => "",
             Self::Policy => "Change the policy file on the host, or the source group.",
         }
     }
@@ -285,10 +324,12 @@ mod tests {
     fn quiet() -> SlotFacts {
         SlotFacts {
             due_at: at("2026-11-21T03:00:00Z"),
+            expected_by: at("2026-11-21T03:00:00Z"),
             now: at("2026-11-21T03:01:00Z"),
             server_since: at("2026-11-01T00:00:00Z"),
             enabled: true,
             own: None,
+            told: None,
             later: None,
             blocker: None,
             link: LinkFacts { enrolled: true, connected: true, backlog: 0, in_force: true },
@@ -305,7 +346,7 @@ mod tests {
         type Row = (&'static str, Change, Option<(Outcome, Option<Reason>)>);
         let late = "2026-11-21T03:15:01Z";
         assert!(at(late) > quiet().due_at + LATE);
-        let table: [Row; 17] = [
+        let table: [Row; 23] = [
             ("a minute later", |_| {}, None),
             ("in time", |f| f.own = fired("2026-11-21T03:00:01Z"), ok(Outcome::Fired)),
             ("after sleep", |f| f.own = fired("2026-11-21T08:12:00Z"), ok(Outcome::CaughtUp)),
@@ -315,6 +356,24 @@ mod tests {
                 |f| f.later = Some(job(2)),
                 because(Outcome::CaughtUp, Reason::MadeUpLater),
             ),
+            (
+                "a word of the window",
+                |f| f.told = Some(Skipped::OutsideWindow),
+                because(Outcome::Skipped, Reason::OutsideWindow),
+            ),
+            (
+                "a word of a run before it",
+                |f| f.told = Some(Skipped::StillRunning),
+                because(Outcome::Blocked, Reason::StillRunning),
+            ),
+            (
+                "a word of the machine",
+                |f| f.told = Some(Skipped::MachineOff),
+                because(Outcome::Missed, Reason::MachineOff),
+            ),
+            ("off and made up", off_and_made_up, because(Outcome::CaughtUp, Reason::MadeUpLater)),
+            ("not before its window opens", windowed, None),
+            ("started as its window opened", fired_in_window, ok(Outcome::Fired)),
             ("switched off", |f| f.enabled = false, because(Outcome::Skipped, Reason::SwitchedOff)),
             ("refused", refused, because(Outcome::Refused, Reason::Policy)),
             ("silent", overdue, because(Outcome::Missed, Reason::AgentSilent)),
@@ -352,6 +411,21 @@ mod tests {
 
     fn refused(facts: &mut SlotFacts) {
         facts.own = fired("2026-11-21T03:00:01Z").map(|job| SlotJob { refused: true, ..job });
+    }
+
+    fn off_and_made_up(facts: &mut SlotFacts) {
+        facts.told = Some(Skipped::MachineOff);
+        facts.later = Some(job(2));
+    }
+
+    fn windowed(facts: &mut SlotFacts) {
+        facts.expected_by = at("2026-11-21T22:00:00Z");
+        facts.now = at("2026-11-21T22:01:00Z");
+    }
+
+    fn fired_in_window(facts: &mut SlotFacts) {
+        windowed(facts);
+        facts.own = fired("2026-11-21T22:00:10Z");
     }
 
     fn overdue(facts: &mut SlotFacts) {

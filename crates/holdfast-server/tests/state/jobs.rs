@@ -242,8 +242,7 @@ async fn the_agents_own_runs_appear_when_it_tells_of_them() {
     let schedule_id = set.schedules[0].id;
     let scheduled_at: Timestamp = "2026-11-20T02:00:00Z".parse().unwrap();
     let job = JobId::of_slot(host.id, schedule_id, scheduled_at, 1);
-    let fire =
-        schedule::Fire { schedule_id, scheduled_at, job_ids: vec![job], missed: 0, skipped: None };
+    let fire = schedule::Fire::new(schedule_id, scheduled_at, vec![job]);
     let session = fleet.session(&host, 1).await;
     session.apply(vec![record(1, &Message::ScheduleFire(fire))]).await.unwrap();
     let view = fleet.job(job).await;

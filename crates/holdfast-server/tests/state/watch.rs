@@ -3,7 +3,10 @@
 use holdfast_link::{Record, Store as _};
 use holdfast_protocol::{
     JobId, Message, ScheduleId,
-    message::{job::Status, schedule::Fire},
+    message::{
+        job::Status,
+        schedule::{Fire, Passed, Skipped, Timing, Window},
+    },
 };
 use holdfast_server::{
     store::{EvaluationFilter, HostStore, NewSchedule},
@@ -61,14 +64,7 @@ impl Hourly {
 
     /// The agent's word that it fired `slot` at `at`.
     fn fire(&self, seq: u64, slot: Timestamp, at: Timestamp) -> Record {
-        let job_ids = vec![self.job(slot)];
-        let fire = Fire {
-            schedule_id: self.schedule,
-            scheduled_at: slot,
-            job_ids,
-            missed: 0,
-            skipped: None,
-        };
+        let fire = Fire::new(self.schedule, slot, vec![self.job(slot)]);
         Record { ts: at, ..record(seq, &Message::ScheduleFire(fire)) }
     }
 
@@ -149,6 +145,70 @@ async fn after_a_nights_sleep_one_run_makes_up_for_all() {
     assert_eq!(hourly.outcomes().await, [made_up, made_up, (Outcome::CaughtUp, None)]);
     let jobs: Vec<_> = hourly.told().await.iter().map(|told| told.job_id).collect();
     assert_eq!(jobs, [Some(hourly.job(third)); 3]);
+}
+
+/// The agent was off at a slot that it does not make up for, and says so when it is back.
+#[tokio::test]
+async fn the_agents_own_word_explains_a_missed_slot() {
+    let hourly = Hourly::new().await;
+    hourly.watch.look(hourly.slot + minutes(16)).await.unwrap();
+    assert_eq!(hourly.outcomes().await, [(Outcome::Missed, Some(Reason::HostOffline))]);
+    let session = hourly.session().await;
+    let left_out = Fire {
+        skipped: Some(Skipped::MachineOff),
+        ..Fire::new(hourly.schedule, hourly.slot, vec![])
+    };
+    session.apply(vec![record(1, &Message::ScheduleFire(left_out))]).await.unwrap();
+    hourly.watch.look(hourly.slot + minutes(20)).await.unwrap();
+    assert_eq!(hourly.outcomes().await, [(Outcome::Missed, Some(Reason::MachineOff))]);
+    let job = hourly.fleet.job(hourly.job(hourly.slot)).await;
+    assert_eq!((job.status, job.error.unwrap().code.as_str()), (Status::Missed, "machine_off"));
+}
+
+#[tokio::test]
+async fn a_slot_that_went_by_is_told_with_the_next_one_before_or_after_it_was_noted() {
+    let hourly = Hourly::new().await;
+    let [second, third] = [1, 2].map(|hours| hourly.slot + HOUR * hours);
+    hourly.watch.look(hourly.slot + minutes(1)).await.unwrap();
+    let session = hourly.session().await;
+    let word = |scheduled_at, why| Passed { scheduled_at, why };
+    let fire = Fire {
+        missed: 2,
+        passed: vec![
+            word(hourly.slot, Skipped::OutsideWindow),
+            word(second, Skipped::StillRunning),
+        ],
+        ..Fire::new(hourly.schedule, third, vec![hourly.job(third)])
+    };
+    let told = Record { ts: third, ..record(1, &Message::ScheduleFire(fire)) };
+    session.apply(vec![told]).await.unwrap();
+    hourly.watch.look(third + minutes(1)).await.unwrap();
+    let wanted = [
+        (Outcome::Skipped, Some(Reason::OutsideWindow)),
+        (Outcome::Blocked, Some(Reason::StillRunning)),
+        (Outcome::Fired, None),
+    ];
+    assert_eq!(hourly.outcomes().await, wanted);
+    let jobs = hourly.fleet.live().await.jobs(&Default::default()).await.unwrap().jobs;
+    assert_eq!(jobs.len(), 1, "nothing was missed: {jobs:?}");
+}
+
+#[tokio::test]
+async fn a_slot_that_waits_for_its_window_is_not_missed_meanwhile() {
+    let hourly = Hourly::new().await;
+    let opens = hourly.slot + HOUR * 3;
+    let minute_of = |at: Timestamp| u16::try_from(at.as_second() / 60 % 1440).unwrap();
+    let window =
+        Window { from_minute: minute_of(opens), until_minute: minute_of(opens + HOUR) };
+    let timing = Timing { window: Some(window), ..Timing::default() };
+    let windowed = NewSchedule { timing, ..self::hourly() };
+    let store = &hourly.fleet.store;
+    store.set_schedule("ops", hourly.host.id, "etc", &windowed).await.unwrap();
+    hourly.watch.look(hourly.slot + minutes(30)).await.unwrap();
+    assert_eq!(hourly.outcomes().await, [(Outcome::Pending, None)]);
+    hourly.watch.look(opens + minutes(16)).await.unwrap();
+    let missed = (Outcome::Missed, Some(Reason::HostOffline));
+    assert_eq!(hourly.outcomes().await, [missed; 4], "nothing came when it opened");
 }
 
 #[tokio::test]

@@ -207,14 +207,7 @@ fn fired(fire: &ScheduleFire, now: Timestamp) -> Said {
         return Said::unplaced("schedule.fire");
     };
     let scheduled_at = fire.scheduled_at.known().unwrap_or(now);
-    Message::ScheduleFire(plan::Fire {
-        schedule_id,
-        scheduled_at,
-        job_ids: Vec::new(),
-        missed: 0,
-        skipped: None,
-    })
-    .into()
+    Message::ScheduleFire(plan::Fire::new(schedule_id, scheduled_at, Vec::new())).into()
 }
 
 /// What a server of the fleet's dialect says, for our agent.
