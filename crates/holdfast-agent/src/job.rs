@@ -127,6 +127,7 @@ fn without_result(job_id: JobId, status: Status, error: JobError) -> Finished {
         snapshot_id: None,
         stats: None,
         error: Some(error),
+        next_try: None,
     }
 }
 

@@ -44,7 +44,7 @@ use uuid::Uuid;
 use crate::{error::chain, seal::Sealer};
 use database::Database;
 pub use database::OpenError;
-pub use journal::{Entry, Slot, Stage, Wanted};
+pub use journal::{Again, Entry, Slot, Stage, Wanted};
 pub use listings::Due;
 pub use settings::Settings;
 pub use slots::{Firing, Mark};
@@ -295,6 +295,9 @@ impl State {
     /// Ends a job: its result and the end of its journal entry are one change. `false` when it had
     /// ended before; then this result is dropped.
     ///
+    /// Its next try, if it says there is one, is put into the journal by the same change, unless
+    /// somebody has asked for the job's end.
+    ///
     /// A result that changes which snapshots there are also makes a list of the repository due.
     ///
     /// # Errors
@@ -304,8 +307,13 @@ impl State {
         let first = self
             .write("storing a job's result", move |txn| {
                 let Some(entry) = journal::end(txn, finished.job_id)? else { return Ok(false) };
+                let mut finished = finished;
+                finished.next_try.take_if(|_| entry.wanted == Wanted::Cancel);
                 if finished.snapshot_id.is_some() || changes_list(entry.run.operation) {
                     listings::note(txn, entry.run.repository_id)?;
+                }
+                if let Some(next) = finished.next_try {
+                    journal::try_again(txn, entry, finished.finished_at, next)?;
                 }
                 outbox::append(txn, &Message::JobFinished(finished))?;
                 Ok(true)

@@ -171,6 +171,7 @@ async fn finish_jobs(state: &State) -> Result<()> {
                 snapshot_id: None,
                 stats: None,
                 error: None,
+                next_try: None,
             };
             state.finish(finished).await?;
         }

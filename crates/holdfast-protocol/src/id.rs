@@ -104,8 +104,17 @@ impl JobId {
     /// its own and one that the server expected are the same row.
     #[must_use]
     pub fn of_slot(host: HostId, schedule: ScheduleId, nominal: Timestamp, attempt: u32) -> Self {
-        let name = format!("{schedule}/{}/{attempt}", nominal.as_millisecond());
-        Self(Uuid::new_v5(&host.as_uuid(), name.as_bytes()))
+        let name = format!("{schedule}/{}/1", nominal.as_millisecond());
+        Self(Uuid::new_v5(&host.as_uuid(), name.as_bytes())).of_attempt(attempt)
+    }
+
+    /// The id of a later try of the job with this id, which is that of its first try. Both sides
+    /// know it before there is one.
+    #[must_use]
+    pub fn of_attempt(self, attempt: u32) -> Self {
+        // No source group's name begins like this.
+        let name = format!("\0try/{attempt}");
+        if attempt <= 1 { self } else { Self(Uuid::new_v5(&self.0, name.as_bytes())) }
     }
 
     /// As [`JobId::of_slot`], for one of several source groups of a schedule.
@@ -121,8 +130,9 @@ impl JobId {
         index: usize,
         group: &str,
     ) -> Self {
-        let first = Self::of_slot(host, schedule, nominal, attempt);
-        if index == 0 { first } else { Self(Uuid::new_v5(&first.0, group.as_bytes())) }
+        let slot = Self::of_slot(host, schedule, nominal, 1);
+        let first = if index == 0 { slot } else { Self(Uuid::new_v5(&slot.0, group.as_bytes())) };
+        first.of_attempt(attempt)
     }
 }
 
@@ -137,7 +147,10 @@ mod tests {
         let at = Timestamp::from_second(1_800_000_000).unwrap();
         let first = JobId::of_slot(host, schedule, at, 1);
         assert_eq!(first, JobId::of_slot(host, schedule, at, 1));
-        assert_ne!(first, JobId::of_slot(host, schedule, at, 2));
+        let second = JobId::of_slot(host, schedule, at, 2);
+        assert_ne!(first, second);
+        assert_eq!(second, first.of_attempt(2), "the first try leads to the others");
+        assert_ne!(second, first.of_attempt(3));
         let other = HostId::from_uuid(Uuid::from_u128(3));
         assert_ne!(first, JobId::of_slot(other, schedule, at, 1));
     }

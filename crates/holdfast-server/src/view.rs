@@ -322,10 +322,14 @@ pub struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<Payload>,
-    /// The failed job that this one tries again.
+    /// The job's first try, when this is a later one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Uuid>)]
     pub retry_of: Option<JobId>,
+    /// The next try, when this one failed and was not the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Uuid>)]
+    pub retried_by: Option<JobId>,
     /// When a waiting job may start at the earliest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

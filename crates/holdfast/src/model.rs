@@ -349,6 +349,7 @@ pub(crate) struct Job {
     pub(crate) stats: Option<Stats>,
     pub(crate) result: Option<Outcome>,
     pub(crate) retry_of: Option<String>,
+    pub(crate) retried_by: Option<String>,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) waiting_for: Option<WaitingFor>,
     pub(crate) progress: Option<Progress>,

@@ -163,6 +163,7 @@ fn report(message: &Message, notes: &Notes) -> Option<AgentMessage> {
                 snapshot_id: None,
                 stats: None,
                 error: outcome.error.clone(),
+                next_try: None,
             })
         }
         other => other.clone(),

@@ -1,8 +1,9 @@
 //! The tries of one job: what failed is tried again where that does no harm, and what a long pause
 //! has stopped is begun again when it is resumed.
 //!
-//! All tries are one job with one end, so nobody is told of a failure that the next try mends. Like
-//! any job that had begun, one between two tries is interrupted by the agent's end.
+//! Each try is a job of its own, so that its log and its end are its own and the next one can wait
+//! in the journal, where no restart of the agent loses it. The end of a try says whether another
+//! one follows, so nobody is alarmed by a failure that the next try mends.
 
 use std::{
     sync::{
@@ -17,7 +18,8 @@ use holdfast_protocol::message::{
     command::{Retry, Run},
     job::{Operation, Status},
 };
-use tokio::time::timeout;
+
+use crate::state::Entry;
 
 /// The longest wait between two tries, however often it was doubled.
 const BACKOFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,7 +27,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The engine's code for a pause that would have outlived restic's lock.
 const PAUSE_TOO_LONG: &str = "pause_too_long";
 
-/// Whether a job waits between two tries, so that others may run meanwhile.
+/// Whether a job that was paused for too long waits to be resumed, so that others may run
+/// meanwhile.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rest(Arc<AtomicBool>);
 
@@ -36,7 +39,7 @@ impl Rest {
     }
 
     /// Waits for `what`.
-    async fn during<T>(&self, what: impl Future<Output = T>) -> T {
+    pub(super) async fn during<T>(&self, what: impl Future<Output = T>) -> T {
         self.0.store(true, Ordering::Relaxed);
         let done = what.await;
         self.0.store(false, Ordering::Relaxed);
@@ -53,8 +56,8 @@ pub(super) enum Next {
     WhenResumed,
 }
 
-/// The tries of one job so far.
-#[derive(Debug)]
+/// Where one try stands among the tries of its job.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Attempts {
     operation: Operation,
     retry: Retry,
@@ -63,17 +66,18 @@ pub(super) struct Attempts {
 }
 
 impl Attempts {
-    pub(super) fn new(run: &Run) -> Self {
-        Self { operation: run.operation, retry: run.retry, number: 1 }
+    pub(super) fn of(entry: &Entry) -> Self {
+        let Run { operation, retry, .. } = entry.run;
+        Self { operation, retry, number: entry.attempt() }
     }
 
     /// How many there are at most.
-    pub(super) fn max(&self) -> u32 {
+    pub(super) fn max(self) -> u32 {
         self.retry.retry_max.saturating_add(1)
     }
 
     /// What comes after a try with this outcome; `None` when it is the job's end.
-    pub(super) fn after(&self, outcome: &Outcome, control: &Control) -> Option<Next> {
+    pub(super) fn after(self, outcome: &Outcome, control: &Control) -> Option<Next> {
         if !self.operation.is_idempotent() || control.is_cancelled() {
             return None;
         }
@@ -85,37 +89,25 @@ impl Attempts {
         }
     }
 
-    fn wait(&self) -> Duration {
+    fn wait(self) -> Duration {
         let doubled = 1_u32.checked_shl(self.number - 1).unwrap_or(u32::MAX);
         let first = Duration::from_secs(u64::from(self.retry.retry_backoff_seconds));
         first.saturating_mul(doubled).min(BACKOFF_MAX)
-    }
-
-    /// Waits until it is time; false when the job was cancelled meanwhile.
-    pub(super) async fn wait_for(&mut self, next: Next, rest: &Rest, control: &Control) -> bool {
-        match next {
-            Next::Retry(wait) => {
-                let _ = rest.during(timeout(wait, control.cancelled())).await;
-                self.number += 1;
-            }
-            Next::WhenResumed => rest.during(control.resumed()).await,
-        }
-        !control.is_cancelled()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use holdfast_protocol::{JobId, RepositoryId, message::job::JobError};
-    use uuid::Uuid;
+    use holdfast_protocol::message::job::JobError;
 
     use super::*;
 
     fn attempts(operation: Operation, number: u32) -> Attempts {
-        let (job, repository) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let retry = Retry { retry_max: 3, retry_backoff_seconds: 60 };
-        let run = Run::new(JobId::from_uuid(job), operation, RepositoryId::from_uuid(repository));
-        Attempts { number, ..Attempts::new(&Run { retry, ..run }) }
+        Attempts {
+            operation,
+            retry: Retry { retry_max: 3, retry_backoff_seconds: 60 },
+            number,
+        }
     }
 
     fn ended(status: Status, code: &str) -> Outcome {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use holdfast_protocol::{JobId, RepositoryId};
+use jiff::Timestamp;
 
 use crate::state::{Entry, Stage, Wanted};
 
@@ -26,16 +27,19 @@ impl Default for Limits {
 /// The jobs of `entries`, which is in the order they came, that may start beside `running`.
 ///
 /// First come, first run; but a job that must wait (for its repository, or for a configuration
-/// newer than `config_version`) does not hold up those behind it that need not.
+/// newer than `config_version`, or for the time of its next try) does not hold up those behind it
+/// that need not.
 pub(super) fn ready(
     entries: &[Entry],
     running: &BTreeMap<JobId, RepositoryId>,
     config_version: i64,
     limits: Limits,
+    now: Timestamp,
 ) -> Vec<Entry> {
     let mut busy: Vec<RepositoryId> = running.values().copied().collect();
     let mut ready = Vec::new();
-    for entry in entries.iter().filter(|entry| may_ever_start(entry, config_version)) {
+    let may_start = |entry: &&Entry| may_ever_start(entry, config_version) && entry.is_due(now);
+    for entry in entries.iter().filter(may_start) {
         let repository = entry.run.repository_id;
         let beside = busy.iter().filter(|other| **other == repository).count();
         let is_running = running.contains_key(&entry.job_id());
@@ -46,6 +50,12 @@ pub(super) fn ready(
         ready.push(entry.clone());
     }
     ready
+}
+
+/// When the first of the jobs that wait for their next try may begin.
+pub(super) fn next_try_at(entries: &[Entry], now: Timestamp) -> Option<Timestamp> {
+    let waiting = entries.iter().filter(|it| it.stage == Stage::Received && !it.is_due(now));
+    waiting.filter_map(|entry| entry.again).map(|again| again.not_before).min()
 }
 
 /// The jobs that wait for a configuration newer than `config_version`.
@@ -68,6 +78,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::state::Again;
 
     fn repository(number: u128) -> RepositoryId {
         RepositoryId::from_uuid(Uuid::from_u128(number))
@@ -84,12 +95,17 @@ mod tests {
             includes: vec!["/etc".to_owned()],
             ..Run::new(job(u128::from(number)), Operation::Backup, repository(on))
         };
-        Entry { order: number, run, slot: None, stage: Stage::Received, wanted: Wanted::Run }
+        let (stage, wanted) = (Stage::Received, Wanted::Run);
+        Entry { order: number, run, slot: None, stage, wanted, again: None }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
     }
 
     fn started(entries: &[Entry], running: &[(u128, u128)]) -> Vec<JobId> {
         let running = running.iter().map(|(id, on)| (job(*id), repository(*on))).collect();
-        let ready = ready(entries, &running, 1, Limits::default());
+        let ready = ready(entries, &running, 1, Limits::default(), at(100));
         ready.iter().map(Entry::job_id).collect()
     }
 
@@ -110,5 +126,20 @@ mod tests {
         assert_eq!(started(&entries, &[]), [job(4)]);
         assert_eq!(waiting_for_config(&entries, 1), [job(1)]);
         assert_eq!(waiting_for_config(&entries, 2), []);
+    }
+
+    #[test]
+    fn a_later_try_waits_for_its_time_and_for_no_clock_that_was_set_back() {
+        let again = |since, not_before| {
+            let (since, not_before) = (at(since), at(not_before));
+            let again = Some(Again { first: job(9), attempt: 2, since, not_before });
+            Entry { again, ..entry(1, 10) }
+        };
+        assert_eq!(started(&[again(40, 101)], &[]), []);
+        assert_eq!(next_try_at(&[again(40, 101), again(40, 120)], at(100)), Some(at(101)));
+        assert_eq!(started(&[again(40, 100)], &[]), [job(1)]);
+        assert_eq!(started(&[again(5000, 9000)], &[]), [job(1)], "the clock was set back");
+        assert_eq!(next_try_at(&[again(40, 100)], at(100)), None);
+        assert_eq!(started(&[again(40, 101), entry(2, 10)], &[]), [job(2)]);
     }
 }

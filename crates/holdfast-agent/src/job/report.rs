@@ -28,8 +28,6 @@ pub(super) struct Report<'a> {
     context: &'a Context,
     entry: &'a Entry,
     is_started: bool,
-    attempt: u32,
-    started_at: Option<Timestamp>,
     log: LogBuffer,
     progress: Option<EngineProgress>,
     progress_due: Instant,
@@ -41,8 +39,6 @@ impl<'a> Report<'a> {
             context,
             entry,
             is_started: false,
-            attempt: 1,
-            started_at: None,
             log: LogBuffer::new(entry.job_id()),
             progress: None,
             progress_due: Instant::now(),
@@ -59,16 +55,10 @@ impl<'a> Report<'a> {
         self.capture(Source::Event, line.to_owned());
     }
 
-    /// A line between two tries. It is told at once: the next try may be long in coming.
-    pub(super) fn between(&mut self, line: &str) {
+    /// A line that is told at once: what comes next may be long in coming.
+    pub(super) fn tell(&mut self, line: &str) {
         self.capture(Source::Event, line.to_owned());
         self.send_log();
-    }
-
-    /// What comes is another try.
-    pub(super) fn try_again(&mut self, attempt: u32) {
-        self.attempt = attempt;
-        self.is_started = false;
     }
 
     /// What a long pause has stopped runs again.
@@ -81,8 +71,7 @@ impl<'a> Report<'a> {
 
     /// The last line of the job's log.
     pub(super) fn conclude(&mut self, line: &str) {
-        self.capture(Source::Event, line.to_owned());
-        self.send_log();
+        self.tell(line);
     }
 
     /// Passes events on until there are no more.
@@ -127,14 +116,13 @@ impl<'a> Report<'a> {
         self.context.state.note_child(self.entry.job_id(), child, started).await
     }
 
-    fn started(&mut self) -> Started {
+    fn started(&self) -> Started {
         let Entry { run, slot, .. } = self.entry;
-        let started_at = *self.started_at.get_or_insert_with(Timestamp::now);
         Started {
             job_id: run.job_id,
             operation: run.operation,
-            started_at,
-            attempt: self.attempt,
+            started_at: Timestamp::now(),
+            attempt: self.entry.attempt(),
             tag: run.tag.clone(),
             schedule_id: slot.map(|slot| slot.schedule_id),
             scheduled_at: slot.map(|slot| slot.scheduled_at),

@@ -9,6 +9,7 @@ use std::{
 use holdfast_engine::Control;
 use holdfast_link::StoreError;
 use holdfast_protocol::{JobId, RepositoryId, message::job::Status};
+use jiff::Timestamp;
 use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
@@ -24,6 +25,9 @@ use crate::{
 /// How long running jobs may take to end when the agent stops. restic gets 20 s to clean up before
 /// it is killed; a service manager usually gives 90 s to everything.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often the clock is looked at while a job waits for its next try.
+const CLOCK_LOOK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether those that wait may start beside one that rests.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,16 +91,18 @@ impl Runner {
         let version = self.context.state.settings().borrow().config_version();
         self.steer(&entries);
         let deadline = self.give_up_waiting(&entries, version).await?;
-        // One that waits between two tries holds nobody up; its entry is past its intent.
+        // One that waits to be resumed holds nobody up; its entry is past its intent.
         let awake = self.running.iter().filter(|(_, it)| !it.rest.is_resting());
         let running = awake.map(|(job, it)| (*job, it.repository)).collect();
-        for entry in queue::ready(&entries, &running, version, self.limits) {
+        let now = Timestamp::now();
+        for entry in queue::ready(&entries, &running, version, self.limits, now) {
             self.start(entry);
         }
         // Nobody tells when a job begins to rest.
-        let others_wait = entries.iter().any(|entry| entry.stage == Stage::Received);
-        let look = others_wait.then(|| Instant::now() + LOOK_INTERVAL);
-        Ok(deadline.into_iter().chain(look).min())
+        let waits = |entry: &Entry| entry.stage == Stage::Received && entry.is_due(now);
+        let look = entries.iter().any(waits).then(|| Instant::now() + LOOK_INTERVAL);
+        let retry = queue::next_try_at(&entries, now).map(|at| Instant::now() + until_at(at, now));
+        Ok(deadline.into_iter().chain(look).chain(retry).min())
     }
 
     /// Passes wishes on to the jobs they are about.
@@ -212,6 +218,13 @@ fn config_missing() -> holdfast_protocol::message::job::JobError {
         "The configuration this job was made for did not reach the agent.",
         "Check that the host is online, then run the job again.",
     )
+}
+
+/// How long to sleep until `at`. The wall clock is looked at again before long: it may be set, and
+/// the machine may sleep.
+fn until_at(at: Timestamp, now: Timestamp) -> Duration {
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    wait.min(CLOCK_LOOK_INTERVAL)
 }
 
 async fn until(deadline: Option<Instant>) {

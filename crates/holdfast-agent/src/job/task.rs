@@ -1,6 +1,6 @@
 //! One job, from the journal to its result.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use holdfast_engine::{Access, Control, Outcome};
 use holdfast_link::StoreError;
@@ -49,12 +49,12 @@ pub(super) async fn run(
         let operation = entry.run.operation.as_str();
         tracing::info!(job_id = %job, operation, group = entry.run.tag, "job starts");
         let mut report = Report::new(&context, &entry);
-        let outcome = Box::pin(tries(&context, &plan, &access, (&control, &rest), &mut report));
-        let outcome = outcome.await?;
+        let tried = Box::pin(tried(&context, &plan, &access, (&control, &rest), &mut report));
+        let (outcome, wait) = tried.await?;
         let outcome =
             if stopping.is_cancelled() { own_up(&context, job, outcome).await? } else { outcome };
         report.conclude(&words::end(plan.parameters(), &outcome));
-        end(&context, job, outcome).await?;
+        end(&context, &entry, outcome, wait).await?;
     }
     remove(&access.scratch_dir);
     Ok(())
@@ -80,30 +80,34 @@ fn make_private(directory: &Path) -> Result<(), JobError> {
     })
 }
 
-/// Performs it as often as it takes, or as may be.
-async fn tries(
+/// Performs it, with the pauses that are made. Says how long to wait before the next try, when
+/// there is one.
+async fn tried(
     context: &Context,
     plan: &Plan,
     access: &Access,
     (control, rest): (&Control, &Rest),
     report: &mut Report<'_>,
-) -> Result<Outcome, StoreError> {
-    let mut attempts = Attempts::new(&report.entry().run);
+) -> Result<(Outcome, Option<Duration>), StoreError> {
+    let attempts = Attempts::of(report.entry());
     loop {
         let outcome = perform(context, plan, access, control, report).await?;
-        let Some(next) = attempts.after(&outcome, control) else { return Ok(outcome) };
-        report.between(&words::between(&attempts, next, &outcome));
-        if !attempts.wait_for(next, rest, control).await {
-            let error = job_error("cancelled", "It was ended between two tries.", "");
-            return Ok(Outcome { status: Status::Cancelled, error: Some(error), ..outcome });
+        let Some(next) = attempts.after(&outcome, control) else { return Ok((outcome, None)) };
+        report.tell(&words::between(attempts, next, &outcome));
+        if let Next::Retry(wait) = next {
+            return Ok((outcome, Some(wait)));
         }
-        match next {
-            Next::Retry(_) => report.try_again(attempts.number),
-            Next::WhenResumed => report.go_on().await?,
+        rest.during(control.resumed()).await;
+        if control.is_cancelled() {
+            let error = job_error("cancelled", "It was ended while it was paused.", "");
+            let outcome = Outcome { status: Status::Cancelled, error: Some(error), ..outcome };
+            return Ok((outcome, None));
         }
-        // A try may have taken its private files away.
+        report.go_on().await?;
+        // What ended may have taken its private files away.
         if let Err(error) = make_private(&access.scratch_dir) {
-            return Ok(Outcome { status: Status::Failed, error: Some(error), ..outcome });
+            let outcome = Outcome { status: Status::Failed, error: Some(error), ..outcome };
+            return Ok((outcome, None));
         }
     }
 }
@@ -126,15 +130,22 @@ async fn perform(
     Ok(outcome)
 }
 
-async fn end(context: &Context, job: JobId, outcome: Outcome) -> Result<(), StoreError> {
+async fn end(
+    context: &Context,
+    entry: &Entry,
+    outcome: Outcome,
+    wait: Option<Duration>,
+) -> Result<(), StoreError> {
+    let (job, now) = (entry.job_id(), Timestamp::now());
     let finished = Finished {
         job_id: job,
         status: outcome.status,
         exit_code: outcome.exit_code,
-        finished_at: Timestamp::now(),
+        finished_at: now,
         snapshot_id: outcome.snapshot_id,
         stats: outcome.stats,
         error: outcome.error,
+        next_try: wait.map(|wait| entry.next_try(now, wait)),
     };
     tracing::info!(job_id = %job, status = finished.status.as_str(), "job ended");
     context.link.withdraw("job.progress", &job.to_string());

@@ -14,7 +14,7 @@ use holdfast_link::{
 use holdfast_protocol::{
     Message, Payload,
     message::{
-        command::{Cancel, Pause, Resume, Retry, Run},
+        command::{self, Cancel, Pause, Resume, Retry, Run},
         config::{self, Secret},
         job::{self, Operation, StateChange},
         link::Facts,
@@ -357,15 +357,25 @@ fn tries(records: &[Payload]) -> Vec<u32> {
     records.iter().map(|it| it.parse::<job::Started>().unwrap().attempt).collect()
 }
 
+fn ends(records: &[Payload]) -> Vec<Finished> {
+    records.iter().map(|it| it.parse().unwrap()).collect()
+}
+
 #[tokio::test]
-async fn a_backup_that_failed_is_tried_again_and_ends_once() {
+async fn a_backup_that_failed_is_tried_again_by_jobs_of_their_own() {
     let mut bench = Bench::new(None).await;
     moody_restic(&mut bench, 2, "echo Fatal: no >&2; exit 1").await;
-    order_with(&mut bench, Retry { retry_max: 3, retry_backoff_seconds: 0 }).await;
+    let first = order_with(&mut bench, Retry { retry_max: 3, retry_backoff_seconds: 0 }).await;
     let (stop, runner) = bench.start(Limits::default());
-    let end = bench.await_end().await;
-    assert_eq!(end.status, Status::Succeeded, "{:?}", end.error);
+    let ends = ends(&bench.await_records("job.finished", 3).await);
+    let ids: Vec<_> = ends.iter().map(|end| end.job_id).collect();
+    assert_eq!(ids, [first, first.of_attempt(2), first.of_attempt(3)]);
+    assert_eq!(ends[2].status, Status::Succeeded, "{:?}", ends[2].error);
+    let next = ends.iter().map(|end| end.next_try.map(|next| (next.job_id, next.attempt)));
+    let next: Vec<_> = next.collect();
+    assert_eq!(next, [Some((ids[1], 2)), Some((ids[2], 3)), None]);
     assert_eq!(tries(&bench.records("job.started").await), [1, 2, 3]);
+    assert!(bench.context.state.active_jobs().await.unwrap().is_empty());
     stop.cancel();
     runner.await.unwrap();
 }
@@ -376,8 +386,10 @@ async fn the_last_try_is_the_end() {
     moody_restic(&mut bench, 9, "echo Fatal: no >&2; exit 1").await;
     order_with(&mut bench, Retry { retry_max: 1, retry_backoff_seconds: 0 }).await;
     let (stop, runner) = bench.start(Limits::default());
-    assert_eq!(bench.await_end().await.status, Status::Failed);
+    let ends = ends(&bench.await_records("job.finished", 2).await);
+    assert_eq!((ends[1].status, ends[1].next_try), (Status::Failed, None));
     assert_eq!(tries(&bench.records("job.started").await), [1, 2]);
+    assert!(bench.context.state.active_jobs().await.unwrap().is_empty());
     stop.cancel();
     runner.await.unwrap();
 }
@@ -390,14 +402,35 @@ async fn a_job_between_two_tries_lets_others_run_and_is_cancelled_at_once() {
     let source = bench.source();
     let second = bench.order(2, &source, 1).await;
     let (stop, runner) = bench.start(Limits::default());
-    let end = bench.await_end().await;
-    assert_eq!((end.job_id, end.status), (second, Status::Succeeded));
+    let told = ends(&bench.await_records("job.finished", 2).await);
+    assert_eq!((told[0].job_id, told[0].status), (first, Status::Failed));
+    assert_eq!((told[1].job_id, told[1].status), (second, Status::Succeeded));
+    // Whoever means the try that failed means the job.
     bench.command(Message::CommandCancel(Cancel { job_id: first })).await;
-    let ends = bench.await_records("job.finished", 2).await;
-    let end: Finished = ends[1].parse().unwrap();
-    assert_eq!((end.job_id, end.status), (first, Status::Cancelled));
+    let told = ends(&bench.await_records("job.finished", 3).await);
+    assert_eq!((told[2].job_id, told[2].status), (first.of_attempt(2), Status::Cancelled));
+    let answers = bench.records("command.result").await;
+    let answer: command::Outcome = answers.last().unwrap().parse().unwrap();
+    assert!(answer.accepted, "{:?}", answer.error);
     stop.cancel();
     runner.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_try_that_waits_is_still_there_after_a_restart() {
+    let mut bench = Bench::new(None).await;
+    moody_restic(&mut bench, 1, "echo Fatal: no >&2; exit 1").await;
+    let first = order_with(&mut bench, Retry { retry_max: 1, retry_backoff_seconds: 3600 }).await;
+    let (stop, runner) = bench.start(Limits::default());
+    bench.await_end().await;
+    stop.cancel();
+    runner.await.unwrap();
+    recover(&bench.context).await.unwrap();
+    let left = bench.context.state.active_jobs().await.unwrap();
+    let [waiting] = left.as_slice() else { panic!("{left:?}") };
+    assert_eq!((waiting.job_id(), waiting.attempt()), (first.of_attempt(2), 2));
+    assert_eq!(waiting.stage, crate::state::Stage::Received, "nothing has begun it");
+    assert_eq!(bench.records("job.finished").await.len(), 1, "and nothing has ended it");
 }
 
 #[tokio::test]

@@ -81,11 +81,11 @@ fn forgetting(forget: &Forget) -> String {
 }
 
 /// What a try came to, and when the next one comes.
-pub(super) fn between(attempts: &Attempts, next: Next, outcome: &Outcome) -> String {
+pub(super) fn between(attempts: Attempts, next: Next, outcome: &Outcome) -> String {
     let why = outcome.error.as_ref().map_or("it failed", |error| error.message.as_str());
     match next {
         Next::Retry(wait) => format!(
-            "try {} of {} failed: {why} The next one begins in {} s",
+            "try {} of {} failed: {why} The next one is a job of its own and begins in {} s",
             attempts.number,
             attempts.max(),
             wait.as_secs()

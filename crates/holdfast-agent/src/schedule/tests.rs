@@ -183,6 +183,7 @@ impl Bench {
                 snapshot_id: None,
                 stats: None,
                 error: None,
+                next_try: None,
             };
             assert!(self.state.finish(finished).await.unwrap());
         }

@@ -64,12 +64,19 @@ pub(super) fn steer(txn: &WriteTransaction, message: &Message) -> Result<(), red
         Message::CommandResume(resume) => (resume.job_id, Wanted::Run),
         _ => return Ok(()),
     };
-    let Known::Active(entry) = journal::known(txn, job)? else { return Ok(()) };
+    let entry = match journal::known(txn, job)? {
+        Known::Active(entry) => entry,
+        Known::Ended if wanted == Wanted::Cancel => match journal::later_try(txn, job)? {
+            Some(later) => Box::new(later),
+            None => return Ok(()),
+        },
+        Known::Ended | Known::No => return Ok(()),
+    };
     if entry.wanted == wanted || entry.wanted == Wanted::Cancel {
         return Ok(());
     }
     if wanted == Wanted::Cancel && entry.stage == Stage::Received {
-        return end_waiting(txn, job);
+        return end_waiting(txn, &entry);
     }
     journal::put(txn, &Entry { wanted, ..*entry })
 }
@@ -110,22 +117,31 @@ fn refuse_unread(txn: &WriteTransaction, record: &Record) -> Result<(), redb::Er
     answer(txn, order.job_id, Verb::Run, Err(not_understood()))
 }
 
-/// Ends a waiting job at once; a running one is ended by the runner, which reads the wish.
+/// Ends a waiting job at once; a running one is ended by the runner, which reads the wish. Whoever
+/// means a try that has failed means the job: its next try is ended.
 fn cancel_job(txn: &WriteTransaction, job: JobId) -> Result<(), redb::Error> {
     let entry = match journal::known(txn, job)? {
         Known::No => return answer(txn, job, Verb::Cancel, Err(unknown_job())),
-        Known::Ended => return answer(txn, job, Verb::Cancel, Err(job_ended())),
+        Known::Ended => match journal::later_try(txn, job)? {
+            Some(later) => later,
+            None => return answer(txn, job, Verb::Cancel, Err(job_ended())),
+        },
         Known::Active(entry) => *entry,
     };
     answer(txn, job, Verb::Cancel, Ok(()))?;
     if entry.stage == Stage::Received {
-        return end_waiting(txn, job);
+        return end_waiting(txn, &entry);
     }
     journal::put(txn, &Entry { wanted: Wanted::Cancel, ..entry })
 }
 
-fn end_waiting(txn: &WriteTransaction, job: JobId) -> Result<(), redb::Error> {
+fn end_waiting(txn: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
+    let job = entry.job_id();
     journal::end(txn, job)?;
+    let told = match entry.again {
+        None => "The job was cancelled before it started.",
+        Some(_) => "The job was cancelled between two tries.",
+    };
     let finished = Finished {
         job_id: job,
         status: Status::Cancelled,
@@ -133,7 +149,8 @@ fn end_waiting(txn: &WriteTransaction, job: JobId) -> Result<(), redb::Error> {
         finished_at: Timestamp::now(),
         snapshot_id: None,
         stats: None,
-        error: Some(error("cancelled", "The job was cancelled before it started.", "")),
+        error: Some(error("cancelled", told, "")),
+        next_try: None,
     };
     outbox::append(txn, &Message::JobFinished(finished))?;
     Ok(())

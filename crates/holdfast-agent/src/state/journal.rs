@@ -4,12 +4,20 @@
 //! Received ──intend (synced)──▶ Intent ──spawned──▶ Started ──ended, with its result row──▶ gone
 //! ```
 //!
+//! What failed and may be tried again has its next try put into the journal by the same change that
+//! ends it: a job of its own, with an id of its own, that waits there through any restart.
+//!
 //! An entry that is past `Received` when the agent starts belongs to a process of an earlier life:
 //! it may have run, so it is never started again and ends as interrupted. Of ended jobs the id
 //! stays for a long while, so that a repeat of the command is recognised.
 
+use std::time::Duration;
+
 use holdfast_engine::Child;
-use holdfast_protocol::{JobId, ScheduleId, message::command::Run};
+use holdfast_protocol::{
+    JobId, ScheduleId,
+    message::{command::Run, job::NextTry},
+};
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -32,6 +40,22 @@ pub struct Entry {
     pub stage: Stage,
     /// What was asked of it since.
     pub wanted: Wanted,
+    /// What it tries again; absent for a first try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+/// A later try of a job that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Again {
+    /// The first try.
+    pub first: JobId,
+    /// Which try it is, from 2.
+    pub attempt: u32,
+    /// When the try before it had failed.
+    pub since: Timestamp,
+    /// When it may begin.
+    pub not_before: Timestamp,
 }
 
 impl Entry {
@@ -39,6 +63,34 @@ impl Entry {
     #[must_use]
     pub fn job_id(&self) -> JobId {
         self.run.job_id
+    }
+
+    /// Which try of its job it is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.again.map_or(1, |again| again.attempt)
+    }
+
+    /// Whether it may begin at `now`. A clock that was set back to before the wait has made the
+    /// wait meaningless.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.again.is_none_or(|again| now >= again.not_before || now < again.since)
+    }
+
+    /// The try that follows this one after `wait`.
+    #[must_use]
+    pub fn next_try(&self, now: Timestamp, wait: Duration) -> NextTry {
+        let first = self.again.map_or(self.run.job_id, |again| again.first);
+        let attempt = self.attempt().saturating_add(1);
+        let not_before = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        NextTry { job_id: first.of_attempt(attempt), attempt, not_before }
+    }
+
+    /// Whether it is a later try of `job`.
+    fn tries_again(&self, job: JobId) -> bool {
+        let Some(again) = self.again else { return false };
+        (1..again.attempt).any(|attempt| again.first.of_attempt(attempt) == job)
     }
 }
 
@@ -93,9 +145,34 @@ pub(super) fn receive(
     slot: Option<Slot>,
 ) -> Result<Entry, redb::Error> {
     let order = table::take_number(txn, ORDER)?;
-    let entry = Entry { order, run, slot, stage: Stage::Received, wanted: Wanted::Run };
+    let (stage, wanted) = (Stage::Received, Wanted::Run);
+    let entry = Entry { order, run, slot, stage, wanted, again: None };
     put(txn, &entry)?;
     Ok(entry)
+}
+
+/// Stores the next try of `failed`, a job that has just ended, at the end of the queue.
+pub(super) fn try_again(
+    txn: &WriteTransaction,
+    failed: Entry,
+    since: Timestamp,
+    next: NextTry,
+) -> Result<(), redb::Error> {
+    let NextTry { job_id, attempt, not_before } = next;
+    let first = failed.again.map_or(failed.run.job_id, |again| again.first);
+    let again = Some(Again { first, attempt, since, not_before });
+    let order = table::take_number(txn, ORDER)?;
+    let run = Run { job_id, ..failed.run };
+    let (stage, wanted) = (Stage::Received, Wanted::Run);
+    put(txn, &Entry { order, run, slot: failed.slot, stage, wanted, again })
+}
+
+/// The open try of the job whose earlier try `job` was.
+pub(super) fn later_try(
+    txn: &WriteTransaction,
+    job: JobId,
+) -> Result<Option<Entry>, redb::Error> {
+    Ok(active_in(txn)?.into_iter().find(|entry| entry.tries_again(job)))
 }
 
 /// Stores `entry` as it now is.

@@ -149,6 +149,7 @@ fn finished(number: u64) -> Finished {
         snapshot_id: None,
         stats: None,
         error: None,
+        next_try: None,
     }
 }
 

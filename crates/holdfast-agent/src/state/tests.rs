@@ -124,6 +124,7 @@ fn finished(job_id: JobId) -> Finished {
         snapshot_id: None,
         stats: None,
         error: None,
+        next_try: None,
     }
 }
 

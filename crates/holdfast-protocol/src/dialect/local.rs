@@ -469,6 +469,7 @@ impl Completed {
             snapshot_id: None,
             stats: Some(Payload::of(&stats)),
             error: None,
+            next_try: None,
         }
     }
 }
@@ -485,6 +486,7 @@ impl Failed {
             snapshot_id: None,
             stats: None,
             error: convert::reason(status, &self.error),
+            next_try: None,
         }
     }
 }

@@ -301,6 +301,20 @@ pub struct Finished {
     /// Why it is not `succeeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
+    /// The next try of what failed, which waits on the agent; absent when this is the last word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<NextTry>,
+}
+
+/// The next try of a job that failed: a job of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextTry {
+    /// Its id: [`JobId::of_attempt`] of the first try.
+    pub job_id: JobId,
+    /// Which try it is, from 2.
+    pub attempt: u32,
+    /// When it begins at the earliest, by the agent's clock.
+    pub not_before: Timestamp,
 }
 
 #[cfg(test)]

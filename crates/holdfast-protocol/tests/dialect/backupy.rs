@@ -238,6 +238,7 @@ fn ended(status: Status) -> Finished {
         snapshot_id: Some(text("k")),
         stats: None,
         error: None,
+        next_try: None,
     }
 }
 

@@ -151,6 +151,7 @@ fn our_reports_are_read_back_as_what_they_were() {
             snapshot_id: None,
             stats: None,
             error: None,
+            next_try: None,
         });
         let frames = reports(&end, &ledger());
         let line = frames[0].encode(Keys::TYPE_PAYLOAD, &Words::default());

@@ -105,6 +105,7 @@ fn ends_are_completed_or_failed_and_a_partial_one_warns_first() {
             snapshot_id: None,
             stats: None,
             error: None,
+            next_try: None,
         };
         events(&Message::JobFinished(finished), &ledger())
     };

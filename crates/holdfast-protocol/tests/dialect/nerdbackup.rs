@@ -291,6 +291,7 @@ fn our_agents_reports_are_read_back_as_what_they_were() {
             snapshot_id: Some("ab".into()),
             stats: None,
             error,
+            next_try: None,
         };
         let frame = reports(&Message::JobFinished(end), &ledger, now()).unwrap().encode();
         let Message::JobFinished(read) = one(&frame, &ledger) else { panic!() };

@@ -262,6 +262,7 @@ impl Desk {
             snapshot_id: None,
             stats: None,
             error: Some(error),
+            next_try: None,
         };
         self.hear(Message::JobFinished(finished)).await
     }

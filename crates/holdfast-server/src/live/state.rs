@@ -221,6 +221,7 @@ impl State {
             parameters: row.parameters,
             result,
             retry_of: row.retry_of,
+            retried_by: row.retried_by,
             not_before: row.not_before.filter(|_| row.status == Status::Queued),
             waiting_for: row.waiting_for,
             host_online,

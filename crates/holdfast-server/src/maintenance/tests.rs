@@ -221,6 +221,7 @@ impl Agent {
             snapshot_id: None,
             stats: stats.map(|stats| Payload::of(&stats)),
             error: None,
+            next_try: None,
         };
         self.tell(&Message::JobFinished(finished), now).await;
     }

@@ -313,6 +313,7 @@ impl Agent {
             snapshot_id,
             stats: None,
             error,
+            next_try: None,
         };
         self.waiting.push((run.ends_at, Message::JobFinished(finished)));
         self.waiting.push((own, Message::SnapshotsReport(self.listing(own))));

@@ -20,7 +20,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     evaluation,
-    job::withdraw,
+    job::{tries, withdraw},
     repository::size::{self, Measured},
     row::{Columns, int},
     schedule as schedules, snapshot as snapshots, upkeep,
@@ -314,17 +314,26 @@ async fn job_finished(
     if !body.status.is_terminal() {
         return Err(ApplyError::Poison(format!("`{}` is not an end", body.status.as_str())));
     }
-    let job = told(connection, host, body.job_id, effects.now).await?;
-    if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
-        return Ok(());
+    if let Some(next) = &body.next_try {
+        known(connection, host, next.job_id).await?;
+        tries::check(connection, body.job_id, next).await?;
     }
+    let job = told(connection, host, body.job_id, effects.now).await?;
     if job.is_none() {
         insert_own(connection, host, &Own::finished(body), effects.now).await?;
+    }
+    // Also after an end that the server made up: the agent will make the next try.
+    if let Some(next) = &body.next_try {
+        tries::follow(connection, body.job_id, next, effects.now).await?;
+        effects.touch(host, next.job_id);
+    }
+    if job.as_ref().is_some_and(|job| job.status.is_terminal()) {
+        return Ok(());
     }
     let end = End { status: body.status, at: body.finished_at, error: body.error.as_ref() };
     end_job(connection, body.job_id, &end, effects.now).await?;
     write_outcome(connection, body).await?;
-    if let Some(job) = &job {
+    if let Some(job) = job.as_ref().filter(|_| body.next_try.is_none()) {
         let hosts = upkeep::note_end(connection, job.operation, body, effects.now).await?;
         effects.hosts.extend(hosts);
     }
@@ -333,6 +342,9 @@ async fn job_finished(
         effects.configs.insert(host);
     }
     effects.touch(host, body.job_id);
+    if body.next_try.is_some() {
+        return Ok(());
+    }
     effects.runs.push(metrics::Run {
         host,
         operation: job.as_ref().map_or(Operation::Backup, |job| job.operation),

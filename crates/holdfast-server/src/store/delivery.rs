@@ -27,14 +27,15 @@ pub(crate) struct Due {
 const JOB_NEWS: SignedDuration = SignedDuration::from_hours(48);
 
 /// What a ping channel has not been told of: beginnings of jobs that still run, and ends. A missed
-/// job is not told: its silence is what the other side watches for.
+/// job is not told: its silence is what the other side watches for. Of several tries the beginning of
+/// the first is told, and the end of the last.
 const UNTOLD_JOBS: &str = "SELECT c.id AS channel_id, j.id AS job_id,
         CASE WHEN j.ended_at IS NULL THEN 'job_started' ELSE 'job_ended' END AS event
     FROM channels c JOIN jobs j ON (c.host_id IS NULL OR j.host_id = c.host_id)
         AND (c.group_name IS NULL OR j.group_name = c.group_name)
     WHERE c.kind = 'ping' AND j.operation = 'backup' AND j.created_at >= $1
-        AND ((j.ended_at IS NULL AND j.started_at IS NOT NULL)
-            OR (j.ended_at >= c.created_at AND j.status <> 'missed'))
+        AND ((j.ended_at IS NULL AND j.started_at IS NOT NULL AND j.retry_of IS NULL)
+            OR (j.ended_at >= c.created_at AND j.status <> 'missed' AND j.retried_by IS NULL))
         AND NOT EXISTS (SELECT 1 FROM deliveries d
             WHERE d.job_id = j.id AND d.channel_id = c.id
                 AND d.event = CASE WHEN j.ended_at IS NULL THEN 'job_started'

@@ -105,7 +105,8 @@ impl Store {
     ) -> Result<BTreeMap<&'static str, u64>, Error> {
         const PHASE: &str = "counting how backups ended";
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT status, COUNT(*) AS ended FROM jobs WHERE operation = 'backup' AND ended_at >= ",
+            "SELECT status, COUNT(*) AS ended FROM jobs
+             WHERE operation = 'backup' AND retried_by IS NULL AND ended_at >= ",
         );
         query.push_bind(from.as_millisecond());
         query.push(" AND ended_at < ").push_bind(until.as_millisecond());

@@ -6,6 +6,7 @@ mod ending;
 mod lease;
 mod order;
 mod runs;
+pub(super) mod tries;
 
 use holdfast_protocol::{
     HostId, JobId, Payload, RepositoryId,
@@ -52,6 +53,7 @@ pub(crate) struct JobRow {
     pub(crate) repository_id: Option<RepositoryId>,
     pub(crate) parameters: Option<Payload>,
     pub(crate) retry_of: Option<JobId>,
+    pub(crate) retried_by: Option<JobId>,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) waiting_for: Option<WaitingForView>,
 }
@@ -95,7 +97,8 @@ macro_rules! select_jobs {
             "SELECT j.id, j.host_id, h.name AS host_name, h.dialect, j.operation, j.group_name,
                  j.status, j.cause, j.created_at, j.started_at, j.finished_at, j.exit_code,
                  j.snapshot_id, j.attempt, j.error_code, j.error_message, j.error_action, j.stats,
-                 j.cancel_requested, j.repository_id, j.parameters, j.retry_of, j.not_before
+                 j.cancel_requested, j.repository_id, j.parameters, j.retry_of, j.retried_by,
+                 j.not_before
              FROM jobs j JOIN hosts h ON h.id = j.host_id ",
             $rest
         )
@@ -310,6 +313,7 @@ fn read(row: &SqliteRow) -> Result<JobRow, sqlx::Error> {
         repository_id: row.parsed_opt("repository_id")?,
         parameters: row.text_opt("parameters")?.and_then(|text| Payload::from_text(text).ok()),
         retry_of: row.parsed_opt("retry_of")?,
+        retried_by: row.parsed_opt("retried_by")?,
         not_before: row.time_opt("not_before")?,
         waiting_for: None,
     })

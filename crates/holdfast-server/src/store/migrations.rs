@@ -31,8 +31,8 @@ const STEPS: &[(i64, &str, &str)] = &[
     (19, "exclusive", include_str!("../../migrations/0019_exclusive.sql")),
     (20, "oidc", include_str!("../../migrations/0020_oidc.sql")),
     (21, "located", include_str!("../../migrations/0021_located.sql")),
-    (19, "located", include_str!("../../migrations/0019_located.sql")),
     (22, "agents_word", include_str!("../../migrations/0022_agents_word.sql")),
+    (23, "tries", include_str!("../../migrations/0023_tries.sql")),
 ];
 
 /// Brings the database up to date.

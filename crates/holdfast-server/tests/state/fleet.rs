@@ -194,6 +194,7 @@ pub(crate) fn finished(job_id: JobId, status: Status) -> Message {
         snapshot_id: good.then(|| "abc123".to_owned()),
         stats: None,
         error: (!good).then(|| job_error("restic_failed")),
+        next_try: None,
     })
 }
 

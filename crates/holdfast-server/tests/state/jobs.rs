@@ -7,12 +7,13 @@ use holdfast_protocol::{
     JobId, Message,
     message::{
         command,
-        job::{StateChange, Status},
+        job::{Finished, NextTry, StateChange, Status},
         schedule,
     },
 };
 use holdfast_server::store::{Cancelled, JobFilter, NewSchedule};
 use jiff::{Timestamp, tz::TimeZone};
+use uuid::Uuid;
 
 use crate::fleet::{self, Fleet, finished, record, started};
 
@@ -250,6 +251,74 @@ async fn the_agents_own_runs_appear_when_it_tells_of_them() {
     session.apply(vec![record(2, &started(job))]).await.unwrap();
     session.apply(vec![record(3, &finished(job, Status::Succeeded))]).await.unwrap();
     assert_eq!(fleet.job(job).await.status, Status::Succeeded);
+}
+
+/// The end of a try that another one follows.
+fn failed(job_id: JobId, first: JobId, next: u32) -> Message {
+    let Message::JobFinished(end) = finished(job_id, Status::Failed) else { unreachable!() };
+    let not_before = "2100-01-01T00:00:00Z".parse().unwrap();
+    let next_try = NextTry { job_id: first.of_attempt(next), attempt: next, not_before };
+    Message::JobFinished(Finished { next_try: Some(next_try), ..end })
+}
+
+#[tokio::test]
+async fn each_try_is_a_job_and_only_the_last_one_counts() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let first = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let (second, third) = (first.of_attempt(2), first.of_attempt(3));
+    let session = fleet.session(&host, 1).await;
+    session.apply(vec![record(1, &started(first))]).await.unwrap();
+    session.apply(vec![record(2, &failed(first, first, 2))]).await.unwrap();
+    let (ended, waiting) = (fleet.job(first).await, fleet.job(second).await);
+    assert_eq!((ended.status, ended.retried_by), (Status::Failed, Some(second)));
+    assert_eq!((waiting.status, waiting.attempt), (Status::Queued, 2));
+    assert_eq!((waiting.retry_of, waiting.group.as_str()), (Some(first), "etc"));
+    assert!(waiting.not_before.is_some() && waiting.cancellable);
+    let group = async || fleet.live().await.host(host.id).await.unwrap().groups.remove(0);
+    assert_eq!(group().await.last_backup, None, "nothing has ended yet");
+    let days = fleet.live().await.days(2, &TimeZone::UTC).await.unwrap();
+    assert_eq!(days.hosts.get(&host.id).map(|row| row.contains('f')), None, "{days:?}");
+
+    session.apply(vec![record(3, &started(second))]).await.unwrap();
+    assert_eq!(fleet.job(second).await.not_before, None, "it runs");
+    session.apply(vec![record(4, &failed(second, first, 3))]).await.unwrap();
+    assert_eq!(fleet.job(third).await.retry_of, Some(first), "all lead to the first");
+    let last = [started(third), finished(third, Status::Failed)];
+    session.apply(vec![record(5, &last[0]), record(6, &last[1])]).await.unwrap();
+    assert_eq!(group().await.last_backup.unwrap().job_id, third);
+    let days = fleet.live().await.days(2, &TimeZone::UTC).await.unwrap();
+    assert_eq!(days.hosts.get(&host.id).map(|row| row.contains('f')), Some(true), "{days:?}");
+}
+
+#[tokio::test]
+async fn whoever_cancels_a_try_that_failed_cancels_the_one_that_waits() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let first = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let session = fleet.session(&host, 1).await;
+    session.apply(vec![record(1, &started(first))]).await.unwrap();
+    session.apply(vec![record(2, &failed(first, first, 2))]).await.unwrap();
+    fleet.store.cancel_job("ops", first).await.unwrap();
+    let sent = session.load(0, 100).await.unwrap();
+    let cancel: command::Cancel = sent.last().unwrap().payload.parse().unwrap();
+    assert_eq!(cancel.job_id, first.of_attempt(2));
+    assert!(fleet.job(first.of_attempt(2)).await.cancel_requested);
+}
+
+#[tokio::test]
+async fn a_next_try_that_is_none_is_set_aside_and_takes_no_id() {
+    let fleet = Fleet::new().await;
+    let host = fleet.host("web-1").await;
+    let first = fleet.store.create_backup("ops", host.id, "etc").await.unwrap();
+    let session = fleet.session(&host, 1).await;
+    session.apply(vec![record(1, &started(first))]).await.unwrap();
+    let other = JobId::from_uuid(Uuid::from_u128(7));
+    session.apply(vec![record(2, &failed(first, other, 2))]).await.unwrap();
+    session.apply(vec![record(3, &failed(first, first, 3))]).await.unwrap();
+    assert_eq!(fleet.job(first).await.status, Status::Running, "neither took effect");
+    let jobs = fleet.live().await.jobs(&Default::default()).await.unwrap().jobs;
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
 }
 
 #[tokio::test]

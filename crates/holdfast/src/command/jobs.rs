@@ -141,8 +141,10 @@ fn table(jobs: &[Job], look: &Look) -> String {
 fn status(job: &Job) -> String {
     let status = &job.status;
     match (&job.progress, job.host_online) {
+        _ if job.retried_by.is_some() => format!("{status}, tried again"),
         _ if job.finished_at.is_some() => status.clone(),
         _ if job.cancel_requested => format!("{status}, cancel requested"),
+        _ if job.not_before.is_some() => format!("{status}, try {}", job.attempt),
         (_, false) => format!("{status}, host offline"),
         (Some(progress), true) => format!("{status} {:.0} %", progress.percent_done * 100.0),
         (None, true) => status.clone(),
@@ -167,8 +169,9 @@ pub(super) fn facts(job: &Job, look: &Look) -> String {
         .add("Operation", job.operation.as_str())
         .add("Source group", job.group.as_str())
         .add("Cause", job.cause.as_str())
-        .add("Attempt", if job.attempt > 1 { job.attempt.to_string() } else { String::new() })
-        .add("Repeats job", job.retry_of.as_deref().unwrap_or_default())
+        .add("Try", if job.attempt > 1 { job.attempt.to_string() } else { String::new() })
+        .add("First try", job.retry_of.as_deref().unwrap_or_default())
+        .add("Tried again by", job.retried_by.as_deref().unwrap_or_default())
         .maybe("Waits for", job.waiting_for.as_ref().map(WaitingFor::words))
         .maybe("Starts", job.not_before.map(|time| look.when(time)))
         .maybe("Created", job.created_at.map(|time| look.when(time)))
@@ -268,7 +271,7 @@ mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
-        assert!(!text.contains("Attempt"), "{text}");
+        assert!(!text.contains("Try:"), "{text}");
     }
 
     #[test]

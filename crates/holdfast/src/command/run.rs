@@ -73,17 +73,23 @@ async fn follow(operator: &Operator, id: &str) -> Result<ExitCode, Failure> {
     Ok(exit_code(&job.status))
 }
 
-/// Asks until the job has ended. A server that restarts meanwhile is waited for: the job does not
-/// need it.
+/// Asks until the job has ended with its last try. A server that restarts meanwhile is waited for:
+/// the job does not need it.
 async fn end_of(operator: &Operator, id: &str, meter: &mut Meter) -> Result<Value, Failure> {
+    let mut id = id.to_owned();
     loop {
-        match operator.job(id).await {
+        match operator.job(&id).await {
             Ok(answer) => {
                 if let Some(job) = parse::<Job>(&answer) {
-                    if Status::from_word(&job.status).is_some_and(Status::is_terminal) {
-                        return Ok(answer);
+                    let ended = Status::from_word(&job.status).is_some_and(Status::is_terminal);
+                    match job.retried_by {
+                        Some(next) if ended => {
+                            id = next;
+                            continue;
+                        }
+                        None if ended => return Ok(answer),
+                        _ => meter.show(&job),
                     }
-                    meter.show(&job);
                 }
             }
             Err(error) if error.is_passing() => meter.lost(error),
@@ -172,6 +178,9 @@ impl Meter {
 }
 
 fn line(job: &Job, bar: bool) -> String {
+    if job.not_before.is_some() {
+        return format!("{}: try {} waits for its time", job.status, job.attempt);
+    }
     if let Some(waiting) = &job.waiting_for {
         return format!("{}: waits for {}", job.status, waiting.words());
     }
@@ -211,6 +220,13 @@ mod tests {
         let waiting = WaitingFor { operation: "prune".into(), host_name: Some("web-2".into()) };
         let job = Job { status: "queued".into(), waiting_for: Some(waiting), ..Job::default() };
         assert_eq!(line(&job, true), "queued: waits for prune on web-2");
+    }
+
+    #[test]
+    fn a_job_between_two_tries_says_which_comes_next() {
+        let not_before = Some(jiff::Timestamp::UNIX_EPOCH);
+        let job = Job { status: "queued".into(), attempt: 2, not_before, ..Job::default() };
+        assert_eq!(line(&job, true), "queued: try 2 waits for its time");
     }
 
     #[test]

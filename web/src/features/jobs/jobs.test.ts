@@ -10,6 +10,8 @@ describe('a job under way', () => {
   it('says why it does not move', () => {
     expect(remark(aJob('j', { status: 'queued', host_online: false }))).toBe(texts.jobs.waitingForHost);
     expect(remark(aJob('j', { status: 'queued' }))).toBe(texts.jobs.waitingForAgent);
+    expect(remark(aJob('j', { status: 'queued', attempt: 2, not_before: '2026-11-21T10:00:00Z' }))).toBe(texts.jobs.waitingForTry(2));
+    expect(remark(aJob('j', { status: 'queued', waiting_for: { job_id: 'p', operation: 'prune', host_name: 'web-2' } }))).toContain('prune on web-2');
     expect(remark(aJob('j', { host_online: false, progress: aProgress(0.5) }))).toBe(texts.jobs.disconnected);
     expect(remark(aJob('j', { cancel_requested: true }))).toBe(texts.jobs.cancelling);
     expect(remark(aJob('j'))).toBe(texts.jobs.scanning);

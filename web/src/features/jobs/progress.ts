@@ -20,6 +20,8 @@ export function subjectOf(job: Job): string {
 /** Why a job does not move, or what it is doing when that has no number yet. */
 export function remark(job: Job): string {
   if (job.cancel_requested) return texts.jobs.cancelling;
+  if (job.not_before) return texts.jobs.waitingForTry(job.attempt);
+  if (job.waiting_for) return texts.jobs.waitingForJob(job.waiting_for.operation, job.waiting_for.host_name);
   if (job.status === 'queued') return job.host_online ? texts.jobs.waitingForAgent : texts.jobs.waitingForHost;
   if (!job.host_online) return texts.jobs.disconnected;
   if (job.status === 'running' && !job.progress) return texts.jobs.scanning;

@@ -135,6 +135,7 @@ fn ended(
         snapshot_id: None,
         stats: None,
         error: convert::reason(status, &update.error_message),
+        next_try: None,
     }
 }
 
@@ -161,6 +162,7 @@ fn done(completed: &BackupCompleted, ledger: &Ledger, now: Timestamp) -> Said {
         snapshot_id: Some(completed.s3_key.clone()).filter(|key| !key.is_empty()),
         stats: Some(Payload::of(&stats)),
         error: None,
+        next_try: None,
     }))
 }
 

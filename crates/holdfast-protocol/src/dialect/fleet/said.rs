@@ -128,6 +128,7 @@ fn ended(finished: &JobFinished, ledger: &Ledger, now: Timestamp) -> Said {
         snapshot_id: snapshot_in(finished),
         stats: stats.map(|_| finished.stats.to_payload()),
         error: convert::reason(status, &finished.error),
+        next_try: None,
     }))
 }
 

@@ -119,6 +119,7 @@ fn ended_early(job_id: JobId, status: Status, ledger: &Ledger, now: Timestamp) -
         snapshot_id: None,
         stats: None,
         error,
+        next_try: None,
     })
 }
 
@@ -171,6 +172,7 @@ fn finished(
         snapshot_id: snapshot,
         stats: (report.operation == "backup").then(|| summary_of(&report.stats)),
         error: convert::reason(status, &report.error_message),
+        next_try: None,
     }
 }
 

@@ -8,12 +8,12 @@ use crate::{
     view::days::{SLICE, Slice},
 };
 
-/// By when the server learned of it: an agent whose clock is off must not paint other days. One
+/// The last try of each job counts. By when the server learned of it: an agent whose clock is off must not paint other days. One
 /// that was missed stands at the time at which it was due.
 const SELECT: &str = "SELECT j.host_id, j.status, j.ended_at / $2 AS slice
     FROM jobs j JOIN hosts h ON h.id = j.host_id
     WHERE h.removed_at IS NULL AND j.operation = 'backup' AND j.status <> 'missed'
-        AND j.ended_at >= $1
+        AND j.retried_by IS NULL AND j.ended_at >= $1
     GROUP BY j.host_id, j.status, j.ended_at / $2
     UNION
     SELECT e.host_id, 'missed' AS status, e.due_at / $2 AS slice

@@ -125,7 +125,8 @@ pub(in crate::store) async fn lease_of(
         "SELECT j.id, j.operation, h.name AS host_name, COALESCE(j.started_at, j.created_at) AS since
          FROM jobs j INDEXED BY jobs_of_repository_open JOIN hosts h ON h.id = j.host_id
          WHERE j.status IN ('queued', 'running', 'paused')
-             AND j.id NOT IN (SELECT job_id FROM held_commands) AND j.repository_id = ",
+             AND j.id NOT IN (SELECT job_id FROM held_commands)
+             AND (j.status <> 'queued' OR j.not_before IS NULL) AND j.repository_id = ",
     );
     query.push_bind(repository.to_string());
     only_exclusive(&mut query);
@@ -323,7 +324,8 @@ enum Others {
 }
 
 /// Something that is under way on the repository on another host: a command that was sent, or what
-/// an agent began itself. A host's own jobs on one repository take turns without us.
+/// an agent began itself. A host's own jobs on one repository take turns without us. What waits for
+/// its next try keeps nobody waiting: its agent begins it, and meets restic's lock like a slot.
 ///
 /// Ten thousand hosts may back up into one repository: it looks for one and never at all, which the
 /// planner would do when it finds one repository to be all there is.
@@ -347,6 +349,8 @@ async fn beside(
     query.push(" AND j.host_id <> own.id AND COALESCE(h.last_seen_at, j.created_at) >= ");
     query.push_bind(heard_since.as_millisecond());
     query.push(" AND j.id NOT IN (SELECT job_id FROM held_commands)");
+    query.push(" AND (j.status <> 'queued' OR COALESCE(j.not_before, 0) <= ");
+    query.push_bind(now.as_millisecond()).push(")");
     if others == Others::Exclusive {
         only_exclusive(&mut query);
     }

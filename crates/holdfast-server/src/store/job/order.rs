@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use super::{choose, lease, not_found};
+use super::{choose, lease, not_found, tries};
 use crate::{
     store::{Error, Store, audit, group, outbox, row::Columns},
     view::Cause,
@@ -142,13 +142,16 @@ impl Store {
         Ok(ordered)
     }
 
-    /// Asks for a job's end. The agent decides: the job may end on its own first.
+    /// Asks for a job's end. The agent decides: the job may end on its own first. Whoever means a
+    /// try that has failed means the job: its next try is ended.
     ///
     /// # Errors
     /// [`Error::JobNotFound`], [`Error::JobEnded`], [`Error::OutboxFull`] and [`Error::Database`].
     pub async fn cancel_job(&self, actor: &str, job: JobId) -> Result<Cancelled, Error> {
         const PHASE: &str = "cancelling a job";
         let mut tx = self.begin(PHASE).await?;
+        let later = tries::open_try(&mut tx, job).await.map_err(Error::database(PHASE))?;
+        let job = later.unwrap_or(job);
         let open = open_job(&mut tx, job, PHASE).await?;
         let held = lease::take_back(&mut tx, job).await.map_err(Error::database(PHASE))?;
         let cancelled = if held {

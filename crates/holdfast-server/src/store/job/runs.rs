@@ -13,7 +13,8 @@ use crate::{
     verdict::{Claim, Ended},
 };
 
-/// The newest runs of one source group.
+/// The newest runs of one source group. Of a job that was tried again its last try counts: what
+/// came before is no end of anything.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupRuns {
     pub(crate) host_id: HostId,
@@ -38,15 +39,16 @@ const SELECT: &str = "WITH newest AS (
     SELECT g.host_id, g.name,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
              AND operation = 'backup'
-             AND ended_at IS NOT NULL
+             AND ended_at IS NOT NULL AND retried_by IS NULL
          ORDER BY ended_at DESC, id DESC LIMIT 1) AS ended_id,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
              AND operation = 'backup'
-             AND ended_at IS NOT NULL AND status <> 'cancelled'
+             AND ended_at IS NOT NULL AND status <> 'cancelled' AND retried_by IS NULL
          ORDER BY ended_at DESC, id DESC LIMIT 1) AS telling_id,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
              AND operation = 'backup'
              AND ended_at IS NOT NULL AND status NOT IN ('cancelled', 'missed')
+             AND retried_by IS NULL
          ORDER BY ended_at DESC, id DESC LIMIT 1) AS ran_id,
         (SELECT id FROM jobs WHERE host_id = g.host_id AND group_name = g.name
              AND operation = 'backup'
