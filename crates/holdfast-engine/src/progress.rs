@@ -1,6 +1,7 @@
 //! How far restic is.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::time::Duration;
 
 use holdfast_protocol::{JobId, message::job::Progress};
@@ -23,7 +24,7 @@ pub struct EngineProgress {
     pub total_bytes: u64,
     /// Seconds left by restic's own estimate; absent when restic gives none.
     pub eta_seconds: Option<u64>,
-    /// Bytes per second over the last five seconds.
+    /// Bytes that restic read per second over the last five seconds, as the kernel counts them.
     pub throughput_bps: u64,
     /// Files being read right now; at most four.
     pub current_files: Vec<String>,
@@ -51,15 +52,29 @@ impl EngineProgress {
 }
 
 /// Turns restic's status lines into progress; it adds only the speed, which restic does not tell.
+///
+/// What restic calls done is no measure of it: a file that has not changed counts whole without a
+/// byte of it being read.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
+    pid: Option<u32>,
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Meter {
+    /// What follows comes from another process.
+    pub(crate) fn follow(&mut self, pid: u32) {
+        *self = Self { pid: Some(pid), samples: VecDeque::new() };
+    }
+
     pub(crate) fn measure(&mut self, status: Status, now: Instant) -> EngineProgress {
+        let read = self.pid.and_then(bytes_read).unwrap_or(status.bytes_done);
+        self.measure_with(status, read, now)
+    }
+
+    fn measure_with(&mut self, status: Status, read: u64, now: Instant) -> EngineProgress {
         const CURRENT_FILES_MAX: usize = 4;
-        let throughput_bps = self.throughput(status.bytes_done, now);
+        let throughput_bps = self.throughput(read, now);
         let fraction = if status.percent_done.is_finite() { status.percent_done } else { 0.0 };
         let mut current_files = status.current_files;
         current_files.truncate(CURRENT_FILES_MAX);
@@ -95,6 +110,13 @@ impl Meter {
     }
 }
 
+/// What the process has read so far, from files and connections. `None` where the kernel does not
+/// tell.
+fn bytes_read(pid: u32) -> Option<u64> {
+    let counters = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("rchar: "))?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +140,28 @@ mod tests {
             last = meter.measure(at(10_000), now).throughput_bps;
         }
         assert_eq!(last, 0);
+    }
+
+    #[test]
+    fn what_is_done_without_being_read_is_no_speed() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        for second in 0..=5 {
+            let now = start + Duration::from_secs(second);
+            let progress = meter.measure_with(at(second << 30), second * 1000, now);
+            assert_eq!(progress.bytes_done, second << 30, "restic has looked at it");
+            assert_eq!(progress.throughput_bps, if second == 0 { 0 } else { 1000 });
+        }
+    }
+
+    #[test]
+    fn the_kernel_tells_what_a_process_has_read() {
+        let own = std::process::id();
+        let before = bytes_read(own).unwrap();
+        fs::read("/proc/self/exe").unwrap();
+        let size = fs::metadata("/proc/self/exe").unwrap().len();
+        assert!(bytes_read(own).unwrap() >= before + size);
+        assert_eq!(bytes_read(u32::MAX), None);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) struct Ended {
 /// Takes what a child says.
 pub(crate) trait Listener: Send {
     fn heard(&mut self, stream: Source, line: RawLine, reporter: &mut Reporter);
+    /// The child has this number.
+    fn started(&mut self, _pid: u32) {}
     /// The child goes on after a pause.
     fn resumed(&mut self) {}
 }
@@ -120,6 +122,7 @@ pub(crate) async fn supervise(
     drop(command);
     let child = Child::of_pid(leader.id().unwrap_or_default());
     let group = ProcessGroup::led_by(child);
+    listener.started(child.pid);
     reporter.emit(Event::Spawned(child));
     let mut supervisor = Supervisor::new(group, terms, reporter, listener);
     supervisor.feed = connections.feed;

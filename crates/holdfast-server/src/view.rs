@@ -502,14 +502,15 @@ pub struct ProgressView {
     pub files_done: u64,
     /// Files found so far.
     pub total_files: u64,
-    /// Bytes done.
+    /// Bytes done: files that have not changed count whole.
     pub bytes_done: u64,
     /// Bytes found so far.
     pub total_bytes: u64,
     /// Seconds left by restic's estimate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<u64>,
-    /// Bytes per second over the last few seconds.
+    /// Bytes that restic read per second over the last few seconds, from files and repository; a
+    /// file that has not changed is done without being read.
     pub throughput_bps: u64,
     /// Files being read right now.
     pub current_files: Vec<String>,

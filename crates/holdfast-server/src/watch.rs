@@ -88,7 +88,6 @@ impl Watch {
     fn decide(&self, slot: &OpenSlot, now: Timestamp) -> Option<Decision> {
         let backlog = self.live.backlog(slot.host_id);
         let facts = SlotFacts {
-            due_at: slot.due_at,
             expected_by: slot.expected_by,
             now,
             server_since: self.since,
@@ -105,8 +104,9 @@ impl Watch {
             },
         };
         let decided = slot::decide(&facts)?;
-        let before = (slot.outcome, slot.reason, slot.job_id);
-        let changed = before != (decided.outcome, decided.reason, decided.job);
+        // How the host stands now is no reason for what was missed before; its word is.
+        let explained = slot.told.is_some() && slot.reason != decided.reason;
+        let changed = explained || slot.outcome != decided.outcome || slot.job_id != decided.job;
         changed.then(|| Decision {
             is_first: slot.outcome == Outcome::Pending,
             schedule_id: slot.schedule_id,

@@ -1951,7 +1951,7 @@ export interface components {
          * @description Why a slot did not run when it was due.
          * @enum {string}
          */
-        EvaluationReason: "not_enrolled" | "host_offline" | "not_in_force" | "agent_silent" | "switched_off" | "still_running" | "made_up_later" | "policy";
+        EvaluationReason: "not_enrolled" | "host_offline" | "not_in_force" | "agent_silent" | "switched_off" | "still_running" | "outside_window" | "machine_off" | "made_up_later" | "policy";
         /** @description What became of a host's due runs. */
         Evaluations: {
             /** @description The newest first. */
@@ -2214,7 +2214,12 @@ export interface components {
             result?: Record<string, never> | null;
             /**
              * Format: uuid
-             * @description The failed job that this one tries again.
+             * @description The next try, when this one failed and was not the last.
+             */
+            retried_by?: string | null;
+            /**
+             * Format: uuid
+             * @description The job's first try, when this is a later one.
              */
             retry_of?: string | null;
             /** @description The snapshot it made. */
@@ -2228,6 +2233,7 @@ export interface components {
             stats?: Record<string, never> | null;
             /** @description Where it stands. */
             status: components["schemas"]["JobStatus"];
+            waiting_for?: components["schemas"]["WaitingFor"] | null;
         };
         /** @description Why a job did not succeed, and what to do. */
         JobError: {
@@ -2637,7 +2643,7 @@ export interface components {
         Progress: {
             /**
              * Format: int64
-             * @description Bytes done.
+             * @description Bytes done: files that have not changed count whole.
              */
             bytes_done: number;
             /** @description Files being read right now. */
@@ -2664,7 +2670,8 @@ export interface components {
             percent_done: number;
             /**
              * Format: int64
-             * @description Bytes per second over the last few seconds.
+             * @description Bytes that restic read per second over the last few seconds, from files and repository; a
+             *     file that has not changed is done without being read.
              */
             throughput_bps: number;
             /**
@@ -3234,6 +3241,21 @@ export interface components {
              * @description Since when, where that is known.
              */
             since?: string | null;
+        };
+        /** @description The job that keeps another one waiting. */
+        WaitingFor: {
+            /**
+             * @description The host it runs on; absent when that is in another host group, of which not everybody may
+             *     know who sees this job.
+             */
+            host_name?: string | null;
+            /**
+             * Format: uuid
+             * @description The job.
+             */
+            job_id: string;
+            /** @description What it does. */
+            operation: components["schemas"]["JobOperation"];
         };
         /** @description Maintenance that is due and waits. */
         WaitingMaintenance: {

@@ -103,11 +103,7 @@ mod tests {
     use super::*;
 
     fn attempts(operation: Operation, number: u32) -> Attempts {
-        Attempts {
-            operation,
-            retry: Retry { retry_max: 3, retry_backoff_seconds: 60 },
-            number,
-        }
+        Attempts { operation, retry: Retry { retry_max: 3, retry_backoff_seconds: 60 }, number }
     }
 
     fn ended(status: Status, code: &str) -> Outcome {

@@ -168,10 +168,7 @@ pub(super) fn try_again(
 }
 
 /// The open try of the job whose earlier try `job` was.
-pub(super) fn later_try(
-    txn: &WriteTransaction,
-    job: JobId,
-) -> Result<Option<Entry>, redb::Error> {
+pub(super) fn later_try(txn: &WriteTransaction, job: JobId) -> Result<Option<Entry>, redb::Error> {
     Ok(active_in(txn)?.into_iter().find(|entry| entry.tries_again(job)))
 }
 

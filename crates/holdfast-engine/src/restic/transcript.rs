@@ -227,6 +227,10 @@ impl Listener for Transcript {
         }
     }
 
+    fn started(&mut self, pid: u32) {
+        self.meter.follow(pid);
+    }
+
     fn resumed(&mut self) {
         self.meter.restart();
     }

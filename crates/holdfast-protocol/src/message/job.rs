@@ -269,7 +269,9 @@ pub struct Progress {
     /// Seconds left by restic's own estimate; absent when restic gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<u64>,
-    /// Bytes per second over the last few seconds.
+    /// Bytes that restic read per second over the last few seconds, from files and repository; a
+    /// file that has not changed is done without being read. Agents of other systems say what they
+    /// take for their speed.
     #[serde(default)]
     pub throughput_bps: u64,
     /// Files being read right now; at most four are sent.

@@ -153,8 +153,8 @@ fn previous_slot(calendar: &Calendar, timing: &Timing, now: Timestamp) -> Option
     } else {
         calendar.started_by(now.saturating_sub(LATE).unwrap_or(now), timing)
     };
-    // A slot at this very moment is the previous one.
-    calendar.last_before(started_by.saturating_add(SignedDuration::from_millis(1)).ok()?)
+    // A slot at this very moment is the previous one. Slots are found by whole seconds.
+    calendar.last_before(started_by.saturating_add(SignedDuration::from_secs(1)).ok()?)
 }
 
 /// How much longer than by its times alone the pause between two runs may be.
@@ -196,7 +196,8 @@ mod tests {
         let calendar = Calendar::parse("0 * * * *", "UTC", at("2026-03-01T00:00:00Z")).unwrap();
         let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
         let night = Timing { window, ..Timing::default() };
-        let previous = |now: &str, timing| previous_slot(&calendar, timing, at(now)).unwrap();
+        let previous =
+            |now: &str, timing: &Timing| previous_slot(&calendar, timing, at(now)).unwrap();
         let noon = "2026-03-28T12:00:00Z";
         assert_eq!(previous(noon, &Timing::default()), at(noon));
         assert_eq!(previous(noon, &night), at("2026-03-28T05:00:00Z"));

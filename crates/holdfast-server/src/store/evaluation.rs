@@ -401,7 +401,8 @@ async fn explain(
     connection: &mut SqliteConnection,
     decision: &Decision,
 ) -> Result<Option<JobId>, sqlx::Error> {
-    let Some(reason) = decision.reason.filter(|_| !decision.is_first) else { return Ok(None) };
+    let better = !decision.is_first && decision.outcome == Outcome::Missed;
+    let Some(reason) = decision.reason.filter(|_| better) else { return Ok(None) };
     let job = JobId::of_slot(decision.host_id, decision.schedule_id, decision.due_at, 1);
     let done = sqlx::query(
         "UPDATE jobs SET error_code = $2, error_message = $3, error_action = $4

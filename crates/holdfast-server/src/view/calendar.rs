@@ -222,7 +222,8 @@ mod tests {
         let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
         let night = Timing { window, ..Timing::default() };
         let late = Timing { jitter_seconds: 1800, ..night.clone() };
-        let by = |slot: &str, timing| calendar.as_ref().unwrap().expected_by(at(slot), timing);
+        let by =
+            |slot: &str, timing: &Timing| calendar.as_ref().unwrap().expected_by(at(slot), timing);
         assert_eq!(by("2026-03-28T12:00:00Z", &Timing::default()), at("2026-03-28T12:00:00Z"));
         assert_eq!(by("2026-03-28T02:00:00Z", &night), at("2026-03-28T02:00:00Z"), "it is open");
         assert_eq!(by("2026-03-28T12:00:00Z", &night), at("2026-03-28T21:00:00Z"));
@@ -237,8 +238,8 @@ mod tests {
         let window = Some(Window { from_minute: 22 * 60, until_minute: 6 * 60 });
         let night = Timing { window, ..Timing::default() };
         let late = Timing { jitter_seconds: 1800, ..Timing::default() };
-        let newest = |now: &str, timing| {
-            let by = calendar.started_by(at(now), timing) + SignedDuration::from_millis(1);
+        let newest = |now: &str, timing: &Timing| {
+            let by = calendar.started_by(at(now), timing) + SignedDuration::from_secs(1);
             calendar.last_before(by).unwrap()
         };
         assert_eq!(newest("2026-03-28T12:00:00Z", &Timing::default()), at("2026-03-28T12:00:00Z"));

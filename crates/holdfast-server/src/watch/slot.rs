@@ -64,7 +64,6 @@ pub enum Reason {
 /// What is known about a slot.
 #[derive(Debug, Clone)]
 pub(super) struct SlotFacts {
-    pub(super) due_at: Timestamp,
     /// When it starts at the latest by its schedule.
     pub(super) expected_by: Timestamp,
     pub(super) now: Timestamp,
@@ -323,7 +322,6 @@ mod tests {
     /// A minute after a slot, on a server that has long been up, with a host that says nothing.
     fn quiet() -> SlotFacts {
         SlotFacts {
-            due_at: at("2026-11-21T03:00:00Z"),
             expected_by: at("2026-11-21T03:00:00Z"),
             now: at("2026-11-21T03:01:00Z"),
             server_since: at("2026-11-01T00:00:00Z"),
@@ -345,7 +343,7 @@ mod tests {
         type Change = fn(&mut SlotFacts);
         type Row = (&'static str, Change, Option<(Outcome, Option<Reason>)>);
         let late = "2026-11-21T03:15:01Z";
-        assert!(at(late) > quiet().due_at + LATE);
+        assert!(at(late) > quiet().expected_by + LATE);
         let table: [Row; 23] = [
             ("a minute later", |_| {}, None),
             ("in time", |f| f.own = fired("2026-11-21T03:00:01Z"), ok(Outcome::Fired)),

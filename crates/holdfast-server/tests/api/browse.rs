@@ -29,7 +29,7 @@ use holdfast_protocol::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -43,12 +43,24 @@ const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 const SIZE: usize = 20 * PIECE_SIZE_MAX + 1234;
 
 /// What was asked of the agent.
-#[derive(Default)]
 struct Count {
     listings: AtomicUsize,
     pieces: AtomicUsize,
     /// Pieces after which restic fails; none when 0.
     fails_after: AtomicUsize,
+    /// What lies below `/silent` is told when this is opened.
+    silence: Semaphore,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self {
+            listings: AtomicUsize::new(0),
+            pieces: AtomicUsize::new(0),
+            fails_after: AtomicUsize::new(0),
+            silence: Semaphore::new(0),
+        }
+    }
 }
 
 /// An agent whose one snapshot holds `/large`, `/link` and a directory.
@@ -82,6 +94,9 @@ impl Host for Machine {
 
     async fn answer(&self, request: Asked) -> Result<Payload, Refusal> {
         let asked: Value = request.payload.parse().unwrap();
+        if asked["wish"]["path"] == "/silent" {
+            self.count.silence.acquire().await.unwrap().forget();
+        }
         match request.kind.as_str() {
             browse::LS => self.list(asked["wish"]["path"].as_str().unwrap()),
             browse::STAT => stat(asked["wish"]["path"].as_str().unwrap()),
@@ -97,7 +112,7 @@ impl Machine {
     fn list(&self, path: &str) -> Result<Payload, Refusal> {
         self.count.listings.fetch_add(1, Ordering::Relaxed);
         match path {
-            "/" => Ok(Payload::of(&json!({"entries": [entry("large")], "more": true}))),
+            "/" | "/silent" => Ok(Payload::of(&json!({"entries": [entry("large")], "more": true}))),
             "/strange" => Ok(Payload::of(&json!({"entries": 7}))),
             "/closed" => Err(refusal("refused_by_policy")),
             _ => Err(refusal("path_not_found")),
@@ -283,6 +298,22 @@ async fn what_the_agent_refuses_or_cannot_say_is_told_in_words() {
     house.list("/missing").await.expect_problem(404, "path_not_found");
     house.list("/closed").await.expect_problem(403, "refused_by_policy");
     house.list("/strange").await.expect_problem(502, "host_failed");
+}
+
+/// The agent is connected, takes the question, and says nothing for longer than anybody waits.
+#[tokio::test]
+async fn a_silent_host_is_told_from_one_that_is_away_and_its_late_answer_is_kept() {
+    let house = House::new().await;
+    let agent = house.connect_and_list().await;
+    let (listed, download) = tokio::join!(house.list("/silent"), house.download("/silent", &[]));
+    let told = listed.expect_problem(504, "host_silent");
+    assert_eq!(told, "The host has not answered yet.");
+    assert_eq!(download.status(), 504);
+    house.machine.count.silence.add_permits(2);
+    house.list("/silent").await.expect(200);
+    let listings = house.machine.count.listings.load(Ordering::Relaxed);
+    assert_eq!(listings, 1, "what came late was there for the next try");
+    agent.cut().await;
 }
 
 #[tokio::test]

@@ -10,9 +10,7 @@ use holdfast_protocol::{
         parameters::{Parameters, Prune},
     },
 };
-use holdfast_server::store::{
-    Cancelled, HostStore, JobFilter, NewCredentials, NewLocation, Order,
-};
+use holdfast_server::store::{Cancelled, HostStore, JobFilter, NewCredentials, NewLocation, Order};
 
 use crate::fleet::{Fleet, TestHost, finished, record, started};
 

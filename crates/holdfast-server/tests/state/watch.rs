@@ -198,8 +198,7 @@ async fn a_slot_that_waits_for_its_window_is_not_missed_meanwhile() {
     let hourly = Hourly::new().await;
     let opens = hourly.slot + HOUR * 3;
     let minute_of = |at: Timestamp| u16::try_from(at.as_second() / 60 % 1440).unwrap();
-    let window =
-        Window { from_minute: minute_of(opens), until_minute: minute_of(opens + HOUR) };
+    let window = Window { from_minute: minute_of(opens), until_minute: minute_of(opens + HOUR) };
     let timing = Timing { window: Some(window), ..Timing::default() };
     let windowed = NewSchedule { timing, ..self::hourly() };
     let store = &hourly.fleet.store;

@@ -26,7 +26,7 @@ pub(crate) fn plain_line(progress: &Progress) -> String {
         format!("{:5.1} %", fraction(progress.percent_done) * 100.0),
         format!("{} of {}", bytes(progress.bytes_done), bytes(progress.total_bytes)),
         format!("{} of {} files", count(progress.files_done), count(progress.total_files)),
-        format!("{}/s", bytes(progress.throughput_bps)),
+        format!("reads {}/s", bytes(progress.throughput_bps)),
     ];
     if let Some(seconds) = progress.eta_seconds.filter(|_| progress.percent_done >= ETA_FROM) {
         let left = jiff::SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -74,7 +74,7 @@ mod tests {
     fn a_line_tells_share_bytes_files_speed_time_and_errors() {
         assert_eq!(
             plain_line(&half()),
-            " 50.0 %  1.0 GiB of 2.0 GiB  10,000 of 20,000 files  5.0 MiB/s  \
+            " 50.0 %  1.0 GiB of 2.0 GiB  10,000 of 20,000 files  reads 5.0 MiB/s  \
              1 min 5 s left  2 unreadable"
         );
     }

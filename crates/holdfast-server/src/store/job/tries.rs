@@ -12,10 +12,11 @@ pub(in crate::store) async fn check(
     failed: JobId,
     next: &NextTry,
 ) -> Result<(), ApplyError> {
-    let row = sqlx::query("SELECT attempt, COALESCE(retry_of, id) AS first FROM jobs WHERE id = $1")
-        .bind(failed.to_string())
-        .fetch_optional(connection)
-        .await?;
+    let row =
+        sqlx::query("SELECT attempt, COALESCE(retry_of, id) AS first FROM jobs WHERE id = $1")
+            .bind(failed.to_string())
+            .fetch_optional(connection)
+            .await?;
     let (first, attempt) = match row {
         Some(row) => (row.parsed("first")?, row.int("attempt")?),
         None => (failed, 1),

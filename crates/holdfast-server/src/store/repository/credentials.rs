@@ -70,9 +70,7 @@ impl Store {
         let row = find(&mut tx, repository, PHASE).await?;
         let before = self.described(&mut tx, repository, PHASE).await?;
         match slot {
-            Slot::Repo => {
-                set_everyday(&mut tx, self.sealer(), repository, new, self.now()).await
-            }
+            Slot::Repo => set_everyday(&mut tx, self.sealer(), repository, new, self.now()).await,
             Slot::Admin => {
                 let stored = self.open_admin(&row, PHASE)?.unwrap_or_default();
                 let merged = merge(stored, new);
