@@ -426,6 +426,7 @@ export const texts = {
     log: 'Log',
     logEmpty: 'No lines yet.',
     logNone: 'The job wrote no lines.',
+    logPruned: (when: string) => `The log was dropped on ${when}: logs are kept for 30 days after a job’s end. What came of the job stays.`,
     logGap: (count: number) => `${plural(count, 'line')} dropped on the way`,
     logFollow: 'Follow',
     logPaused: 'Newest lines below',

@@ -34,8 +34,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     live::Live,
     store::{
-        Cancelled, Enrolled, Enrolment, Error, GroupChange, LOG_LIFE, NewCredentials, NewGroup,
-        NewHost, NewSchedule, Order, Ordered, Store,
+        Cancelled, Enrolled, Enrolment, Error, GroupChange, LOG_LIFE, LOG_SETTLES, NewCredentials,
+        NewGroup, NewHost, NewSchedule, Order, Ordered, Store,
     },
 };
 pub(crate) use ask::AskError;
@@ -107,7 +107,10 @@ impl Hub {
                     // Credentials that were lent for a job are withdrawn when it has ended.
                     self.push_configs(bus.take_owed_configs().into_iter().collect()).await;
                 }
-                _ = pruning.tick() => self.prune_logs().await,
+                _ = pruning.tick() => {
+                    self.prune_logs().await;
+                    self.pack_logs().await;
+                }
             }
         }
         self.note_seen().await;
@@ -454,6 +457,20 @@ impl Hub {
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(%error, "old logs were not dropped");
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn pack_logs(&self) {
+        let Ok(before) = self.store().now().checked_sub(LOG_SETTLES) else { return };
+        loop {
+            match self.store().pack_logs(before).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "logs were not compressed");
                     break;
                 }
             }

@@ -93,7 +93,7 @@ pub(crate) use evaluation::{Decision, DueSlots, OpenSlot, ScheduleForm};
 pub(crate) use firing::UnfiredSlot;
 pub(crate) use group::{GroupRow, ScheduleRow};
 pub(crate) use job::{GroupRuns, JobRow, LatestBackup};
-pub(crate) use log::LOG_LIFE;
+pub(crate) use log::{LOG_LIFE, LOG_SETTLES};
 pub(crate) use maintenance::{DuePlan, KINDS as MAINTENANCE_KINDS, Placed, WaitingSlot};
 #[cfg(feature = "oidc")]
 pub(crate) use oidc::TurnedAway;

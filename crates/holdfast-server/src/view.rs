@@ -629,6 +629,9 @@ pub struct LogPage {
     /// Pass it as `after` for the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+    /// When the log was dropped, if it was: it is kept for 30 days after the job's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_at: Option<Timestamp>,
 }
 
 /// One line of a job's output.

@@ -449,6 +449,7 @@ pub(crate) struct Log {
     pub(crate) lines: Vec<Line>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) next: Option<u64>,
+    pub(crate) pruned_at: Option<Timestamp>,
 }
 
 /// One line of a job's log.

@@ -2368,6 +2368,11 @@ export interface components {
              * @description Pass it as `after` for the next page; absent on the last.
              */
             next?: number | null;
+            /**
+             * Format: date-time
+             * @description When the log was dropped, if it was: it is kept for 30 days after the job's end.
+             */
+            pruned_at?: string | null;
         };
         /**
          * @description Where a log line came from, for the API document.

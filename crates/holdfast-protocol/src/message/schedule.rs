@@ -104,8 +104,8 @@ pub struct Ack {
     pub applied_at: Timestamp,
 }
 
-/// `schedule.fire`: a slot came due and the agent started these jobs on its own, or left it out; and
-/// what it did with those before it.
+/// `schedule.fire`: a slot came due and the agent started these jobs on its own, or left it out;
+/// and what it did with those before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fire {
     /// The schedule.

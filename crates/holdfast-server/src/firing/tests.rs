@@ -101,6 +101,7 @@ impl House {
             snapshot_id: None,
             stats: None,
             error: None,
+            next_try: None,
         })
     }
 }

@@ -27,8 +27,8 @@ pub(crate) struct Due {
 const JOB_NEWS: SignedDuration = SignedDuration::from_hours(48);
 
 /// What a ping channel has not been told of: beginnings of jobs that still run, and ends. A missed
-/// job is not told: its silence is what the other side watches for. Of several tries the beginning of
-/// the first is told, and the end of the last.
+/// job is not told: its silence is what the other side watches for. Of several tries the beginning
+/// of the first is told, and the end of the last.
 const UNTOLD_JOBS: &str = "SELECT c.id AS channel_id, j.id AS job_id,
         CASE WHEN j.ended_at IS NULL THEN 'job_started' ELSE 'job_ended' END AS event
     FROM channels c JOIN jobs j ON (c.host_id IS NULL OR j.host_id = c.host_id)

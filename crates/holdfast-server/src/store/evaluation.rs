@@ -217,7 +217,8 @@ impl Store {
 
 const OPEN_SLOTS: &str =
     "SELECT e.schedule_id, e.due_at, COALESCE(e.expected_by, e.due_at) AS expected_by, e.host_id,
-        e.group_name, e.outcome, e.reason, e.told, e.job_id, f.enabled, h.incarnation, h.schedule_applied >= h.config_version AS in_force,
+        e.group_name, e.outcome, e.reason, e.told, e.job_id, f.enabled, h.incarnation,
+        h.schedule_applied >= h.config_version AS in_force,
         j.id AS own_id, COALESCE(j.fired_at, j.started_at, j.created_at) AS own_fired_at,
         COALESCE(j.error_code LIKE $2, FALSE) AS own_refused,
         (SELECT l.id FROM jobs l

@@ -1,5 +1,7 @@
 //! Log lines of jobs: bounded, with every gap visible by its numbers.
 
+mod packed;
+
 use std::collections::BTreeMap;
 
 use holdfast_protocol::{
@@ -11,6 +13,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow
 
 use super::{
     Error, Store,
+    job::not_found,
     row::{Columns, int},
     writer::LogBatch,
 };
@@ -33,7 +36,7 @@ impl Store {
     /// [`Error::JobNotFound`] and [`Error::Database`].
     pub async fn job_log(&self, job: JobId, after: u64, limit: u32) -> Result<LogPage, Error> {
         const PHASE: &str = "reading a job's log";
-        self.job(job).await?;
+        let pruned_at = self.log_pruned_at(job).await?;
         let limit = if limit == 0 { 1000 } else { limit.min(LINES_PER_PAGE_MAX) };
         let rows = sqlx::query(
             "SELECT seq, ts, stream, payload FROM log_lines WHERE job_id = $1 AND seq > $2
@@ -45,11 +48,32 @@ impl Store {
         .fetch_all(self.readers())
         .await
         .map_err(Error::database(PHASE))?;
-        let lines = rows.iter().map(read).collect::<Result<Vec<_>, _>>();
-        Ok(page(lines.map_err(Error::database(PHASE))?, after, limit as usize))
+        let wanted = limit as usize + 1;
+        let packed = packed::lines(self, job, after, wanted).await;
+        let mut lines = packed.map_err(Error::database(PHASE))?;
+        for row in &rows {
+            let line = read(row).map_err(Error::database(PHASE))?;
+            lines.entry(line.seq).or_insert(line);
+        }
+        let lines = lines.into_values().take(wanted).collect();
+        Ok(LogPage { pruned_at, ..page(lines, after, limit as usize) })
+    }
+
+    /// When the log of the job was dropped, if it was.
+    async fn log_pruned_at(&self, job: JobId) -> Result<Option<Timestamp>, Error> {
+        const PHASE: &str = "reading a job";
+        let row = sqlx::query("SELECT log_pruned_at FROM jobs WHERE id = $1")
+            .bind(job.to_string())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(Error::database(PHASE))?
+            .ok_or_else(|| not_found(job))?;
+        row.time_opt("log_pruned_at").map_err(Error::database(PHASE))
     }
 }
 
+/// A job that ended this long ago is told of no more.
+pub(crate) const LOG_SETTLES: SignedDuration = SignedDuration::from_mins(10);
 /// Log lines live this long after their job has ended.
 pub(crate) const LOG_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// So many jobs lose their log in one transaction: others want to write too.
@@ -60,13 +84,17 @@ impl Store {
     pub(crate) async fn prune_logs(&self, before: Timestamp) -> Result<bool, Error> {
         const PHASE: &str = "dropping old logs";
         let mut tx = self.begin(PHASE).await?;
-        let pruned = prune(&mut tx, before).await.map_err(Error::database(PHASE))?;
+        let pruned = prune(&mut tx, before, self.now()).await.map_err(Error::database(PHASE))?;
         tx.commit().await.map_err(Error::database(PHASE))?;
         Ok(pruned == JOBS_PER_PRUNING)
     }
 }
 
-async fn prune(connection: &mut SqliteConnection, before: Timestamp) -> Result<i64, sqlx::Error> {
+async fn prune(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<i64, sqlx::Error> {
     let jobs: Vec<String> =
         sqlx::query_scalar("SELECT id FROM jobs WHERE ended_at < $1 AND log_bytes > 0 LIMIT $2")
             .bind(before.as_millisecond())
@@ -74,12 +102,16 @@ async fn prune(connection: &mut SqliteConnection, before: Timestamp) -> Result<i
             .fetch_all(&mut *connection)
             .await?;
     for job in &jobs {
-        for statement in [
-            "DELETE FROM log_lines WHERE job_id = $1",
-            "UPDATE jobs SET log_bytes = 0 WHERE id = $1",
-        ] {
+        for statement in
+            ["DELETE FROM log_lines WHERE job_id = $1", "DELETE FROM log_parts WHERE job_id = $1"]
+        {
             sqlx::query(statement).bind(job).execute(&mut *connection).await?;
         }
+        sqlx::query("UPDATE jobs SET log_bytes = 0, log_pruned_at = $2 WHERE id = $1")
+            .bind(job)
+            .bind(now.as_millisecond())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(jobs.len().try_into().unwrap_or(i64::MAX))
 }
@@ -129,7 +161,8 @@ async fn store(
         added += part.iter().map(|line| cut(&line.payload).len()).sum::<usize>();
     }
     let total: i64 = sqlx::query_scalar(
-        "UPDATE jobs SET log_bytes = log_bytes + $2 WHERE id = $1 RETURNING log_bytes",
+        "UPDATE jobs SET log_bytes = log_bytes + $2, log_packed = FALSE WHERE id = $1
+         RETURNING log_bytes",
     )
     .bind(job.to_string())
     .bind(i64::try_from(added).unwrap_or(i64::MAX))
@@ -203,7 +236,7 @@ fn page(mut lines: Vec<LogLine>, after: u64, limit: usize) -> LogPage {
         }
         last = line.seq;
     }
-    LogPage { next: more.then_some(last), lines, gaps }
+    LogPage { next: more.then_some(last), lines, gaps, pruned_at: None }
 }
 
 fn cut(text: &str) -> &str {
@@ -269,5 +302,10 @@ mod tests {
             store.job_log(job, 0, 0).await.unwrap().lines.len()
         };
         assert_eq!((lines(1).await, lines(2).await), (0, 1));
+        let pruned = async |id| {
+            let job = JobId::from_uuid(uuid::Uuid::from_u128(id));
+            store.job_log(job, 0, 0).await.unwrap().pruned_at.is_some()
+        };
+        assert!(pruned(1).await && !pruned(2).await, "an empty log says why it is empty");
     }
 }

@@ -102,7 +102,13 @@ async fn whole_log(operator: &Operator, id: &str) -> Result<Value, Failure> {
         gaps.extend(page["gaps"].as_array().into_iter().flatten().cloned());
         match page["next"].as_u64() {
             Some(next) if next > after => after = next,
-            _ => return Ok(json!({ "lines": lines, "gaps": gaps })),
+            _ => {
+                let mut log = json!({ "lines": lines, "gaps": gaps });
+                if let Some(at) = page.get("pruned_at") {
+                    log["pruned_at"] = at.clone();
+                }
+                return Ok(log);
+            }
         }
     }
 }
@@ -215,6 +221,10 @@ fn log_text(log: &Log, look: &Look) -> String {
     for gap in gaps {
         text.push_str(&gap_text(gap, look));
     }
+    if let Some(at) = log.pruned_at {
+        let told = format!("The log was dropped {}: logs are kept for 30 days.", look.when(at));
+        text.push_str(&format!("{}\n", look.paint(Tone::Warning, &told)));
+    }
     text
 }
 
@@ -257,6 +267,15 @@ mod tests {
             host_online: true,
             ..Job::default()
         }
+    }
+
+    #[test]
+    fn a_log_that_was_dropped_is_not_silently_empty() {
+        let log =
+            Log { pruned_at: Some("2026-11-21T13:00:00Z".parse().unwrap()), ..Log::default() };
+        let text = log_text(&log, &test_look());
+        assert!(text.contains("The log was dropped") && text.contains("30 days"), "{text}");
+        assert_eq!(log_text(&Log::default(), &test_look()), "");
     }
 
     #[test]

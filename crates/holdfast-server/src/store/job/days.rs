@@ -8,8 +8,8 @@ use crate::{
     view::days::{SLICE, Slice},
 };
 
-/// The last try of each job counts. By when the server learned of it: an agent whose clock is off must not paint other days. One
-/// that was missed stands at the time at which it was due.
+/// The last try of each job counts. By when the server learned of it: an agent whose clock is off
+/// must not paint other days. One that was missed stands at the time at which it was due.
 const SELECT: &str = "SELECT j.host_id, j.status, j.ended_at / $2 AS slice
     FROM jobs j JOIN hosts h ON h.id = j.host_id
     WHERE h.removed_at IS NULL AND j.operation = 'backup' AND j.status <> 'missed'
