@@ -3,6 +3,7 @@
 //! frames.
 
 mod sampler;
+mod totp;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 
 use sampler::{Sampler, forms};
 
-/// The host at whose line somebody listens; it may not delete.
+/// A host beside the one that keeps the repository in order; it may not delete.
 const OTHER: &str = "db-2";
 
 /// Secrets that restic on both hosts needs, and the host's configuration therefore carries.
@@ -29,15 +30,21 @@ const IN_URL: &str = "canary-url-password-b2";
 const IN_ENVIRONMENT: &str = "canary-environment-c3";
 /// Those of the admin slot, which only the host gets that keeps the repository in order.
 const ADMIN: [&str; 2] = ["canary-admin-url-d4", "canary-admin-environment-e5"];
+/// The password of a repository that is not its password.
+const WRONG: &str = "canary-wrong-password-l2";
+/// What each host needs, and may therefore be told with its configuration.
+const CONFIGURED: [(&str, &[&str]); 2] = [
+    (HOST, &[REPOSITORY, IN_URL, IN_ENVIRONMENT, ADMIN[0], ADMIN[1], WRONG]),
+    (OTHER, &[REPOSITORY, IN_URL]),
+];
 /// Those that never leave the server.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 6] = [
     "canary-user-password-f6",
     "canary-mail-password-g7",
     "canary-webhook-url-h8",
     "canary-webhook-secret-i9",
     "canary-slack-url-j0",
     "canary-telegram-token-k1",
-    "canary-wrong-password-l2",
 ];
 /// Those that only turn up in refused requests.
 const REFUSED: [&str; 3] =
@@ -53,7 +60,8 @@ const CLERK: User =
 #[test]
 fn secrets_are_nowhere_but_where_they_are_used() -> Result<()> {
     let Some(house) = House::new()? else { return Ok(()) };
-    let mut secrets: Vec<String> = [REPOSITORY, IN_URL, IN_ENVIRONMENT].map(str::to_owned).into();
+    let mut secrets: Vec<String> =
+        [REPOSITORY, IN_URL, IN_ENVIRONMENT, WRONG].map(str::to_owned).into();
     secrets.extend(ADMIN.iter().chain(&KEPT).chain(&REFUSED).map(|text| (*text).to_owned()));
     secrets.extend(house.minted.iter().cloned());
 
@@ -78,8 +86,8 @@ fn secrets_are_nowhere_but_where_they_are_used() -> Result<()> {
 
 struct House {
     stage: Stage,
-    tap: Wiretap,
-    listened: Agent,
+    /// The hosts, and somebody on the line of each.
+    lines: Vec<(Agent, Wiretap)>,
     servers: Vec<RestServer>,
     /// Secrets that the server made up: an API token, an enrolment token, a second factor.
     minted: Vec<String>,
@@ -88,7 +96,7 @@ struct House {
 impl House {
     fn new() -> Result<Option<Self>> {
         let restic = programs::restics()?.pop().context("there is no restic")?;
-        let mut stage = Stage::with_restic(&restic)?;
+        let stage = Stage::with_restic(&restic)?;
         let folder = stage.path().join("served");
         let mut servers = Vec::new();
         for (user, append_only) in [(EVERYDAY, true), (KEEPER, false)] {
@@ -101,18 +109,26 @@ impl House {
         let Some(clerk) = RestServer::start(&beside, CLERK, true)? else { return Ok(None) };
         servers.push(clerk);
 
-        stage.fleet.add_host(HOST)?;
-        let tap = Wiretap::start(stage.fleet.server.url())?;
-        let token = stage.fleet.operator.text(&["host", "add", OTHER], "enrolment_token")?;
-        let programs = Programs::beside_this_test()?;
-        let mut listened = Agent::new(&programs.agent, &restic, stage.path(), OTHER)?;
-        listened.enrol(tap.url(), &token)?;
-        listened.start()?;
-        stage.fleet.operator.await_host(OTHER, "online", BACKUP_LIMIT)?;
-
-        let mut house = Self { stage, tap, listened, servers, minted: vec![token] };
+        let mut house = Self { stage, lines: Vec::new(), servers, minted: Vec::new() };
+        for host in [HOST, OTHER] {
+            house.add_host(host, &restic)?;
+        }
         house.plant()?;
         Ok(Some(house))
+    }
+
+    fn add_host(&mut self, host: &str, restic: &Path) -> Result<()> {
+        let fleet = &self.stage.fleet;
+        let tap = Wiretap::start(fleet.server.url())?;
+        let token = fleet.operator.text(&["host", "add", host], "enrolment_token")?;
+        let programs = Programs::beside_this_test()?;
+        let mut agent = Agent::new(&programs.agent, restic, self.stage.path(), host)?;
+        agent.enrol(tap.url(), &token)?;
+        agent.start()?;
+        fleet.operator.await_host(host, "online", BACKUP_LIMIT)?;
+        self.minted.push(token);
+        self.lines.push((agent, tap));
+        Ok(())
     }
 
     fn api(&self) -> Api {
@@ -134,7 +150,7 @@ impl House {
             "environment": {"RESTIC_REST_PASSWORD": ADMIN[1]}});
         api.put("/repositories/main/credentials/admin", &admin)?;
         api.put("/repositories/main/runner", &json!({"host": HOST}))?;
-        let wrong = json!({"name": "wrong", "url": everyday.location("main"), "password": KEPT[6]});
+        let wrong = json!({"name": "wrong", "url": everyday.location("main"), "password": WRONG});
         api.post("/repositories", &wrong)?;
 
         let source = self.stage.path().join("stands-in-clear");
@@ -171,6 +187,10 @@ impl House {
         let headers = [origin, ("cookie", cookie.as_str())];
         let offer = page.ask_with("POST", "/api/v1/me/totp", Some(&proof), &headers)?.json()?;
         let secret = offer["secret"].as_str().with_context(|| format!("no secret: {offer}"))?;
+        let code = json!({"code": totp::code(secret)?});
+        let path = "/api/v1/me/totp/confirm";
+        let confirmed = page.ask_with("POST", path, Some(&code), &headers)?;
+        ensure!(confirmed.status == 204, "the second factor is not in force: {confirmed:?}");
         self.minted.push(secret.to_owned());
         let (_, sign_in) = cookie.split_once('=').context("an empty cookie")?;
         self.minted.push(sign_in.to_owned());
@@ -233,26 +253,13 @@ impl House {
         Ok(())
     }
 
-    /// What passed between the server and the host that may not delete.
+    /// What passed between the server and each of the hosts.
     fn frames(&self, secrets: &[String]) -> Result<()> {
-        let configured = [REPOSITORY, IN_URL];
-        let mut seen = BTreeSet::new();
-        for talk in self.tap.heard() {
-            for message in wiretap::messages(&talk.down) {
-                let text = String::from_utf8_lossy(&message).into_owned();
-                for secret in found(secrets, text.as_bytes()) {
-                    let belongs =
-                        configured.contains(&secret.as_str()) && text.contains("\"config.update\"");
-                    ensure!(belongs, "the server told {OTHER} {secret}");
-                    seen.insert(secret);
-                }
-            }
-            for message in wiretap::messages(&talk.up) {
-                let hits = found(secrets, &message);
-                ensure!(hits.is_empty(), "the agent of {OTHER} told {hits:?}");
-            }
+        for (agent, tap) in &self.lines {
+            let configured = CONFIGURED.iter().find(|(host, _)| *host == agent.name());
+            let (host, configured) = configured.context("a host that was not planted")?;
+            frames_of(host, tap, configured, secrets)?;
         }
-        ensure!(seen.len() == configured.len(), "the wiretap heard only {seen:?}");
         Ok(())
     }
 
@@ -299,7 +306,9 @@ impl House {
 
     /// The server's database with its log, both programs' logs, and what lies with the agents.
     fn files(mut self, secrets: &[String]) -> Result<()> {
-        self.listened.stop()?;
+        for (agent, _) in &mut self.lines {
+            agent.stop()?;
+        }
         let folder = self.stage.path().to_path_buf();
         let look = |path: &Path| -> Result<()> {
             let hits = found(secrets, &fs::read(path)?);
@@ -324,6 +333,29 @@ impl House {
         let left = all_files(&folder.join("server"))?;
         left.iter().chain(&all_files(&folder.join("agents"))?).try_for_each(|path| look(path))
     }
+}
+
+/// The host's configuration is the only message with a secret, and those of `configured` are all of
+/// them.
+fn frames_of(host: &str, tap: &Wiretap, configured: &[&str], secrets: &[String]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for talk in tap.heard() {
+        for message in wiretap::messages(&talk.down) {
+            let text = String::from_utf8_lossy(&message).into_owned();
+            for secret in found(secrets, text.as_bytes()) {
+                let belongs =
+                    configured.contains(&secret.as_str()) && text.contains("\"config.update\"");
+                ensure!(belongs, "the server told {host} {secret}");
+                seen.insert(secret);
+            }
+        }
+        for message in wiretap::messages(&talk.up) {
+            let hits = found(secrets, &message);
+            ensure!(hits.is_empty(), "the agent of {host} told {hits:?}");
+        }
+    }
+    ensure!(seen.len() == configured.len(), "the wiretap of {host} heard only {seen:?}");
+    Ok(())
 }
 
 fn plant_channels(api: &Api) -> Result<()> {

@@ -44,6 +44,18 @@ fn a_jobs_log_and_result_outlive_its_host_and_its_log_goes_before_its_result() -
     ensure!(listed.to_string().contains(&job), "the job is not listed any more: {listed}");
     stage.fleet.agents.remove(0).kill()?;
 
+    // An hour later it is compressed, and reads as before.
+    stage.fleet.server.stop()?;
+    let hour = 3_600_000_i64;
+    change(&stage, &format!("UPDATE jobs SET ended_at = ended_at - {hour}"))?;
+    stage.fleet.server.restart()?;
+    wait::until("the log to be compressed", PRUNING_LIMIT, || {
+        let lines = number(&stage, "SELECT COUNT(*) FROM log_lines")?;
+        let parts = number(&stage, "SELECT COUNT(*) FROM log_parts")?;
+        Ok((lines == 0 && parts > 0).then_some(()))
+    })?;
+    ensure!(api.get(&format!("/jobs/{job}/log"))? == log, "the compressed log is another");
+
     // A month later.
     stage.fleet.server.stop()?;
     let month = 31 * 86_400_000_i64;
@@ -52,8 +64,12 @@ fn a_jobs_log_and_result_outlive_its_host_and_its_log_goes_before_its_result() -
     stage.fleet.server.restart()?;
     wait::until("the old log to go", PRUNING_LIMIT, || {
         let log = api.get(&format!("/jobs/{job}/log"))?;
-        Ok(log["lines"].as_array().is_some_and(Vec::is_empty).then_some(()))
+        let is_empty = log["lines"].as_array().is_some_and(Vec::is_empty);
+        Ok((is_empty && log["pruned_at"].is_string()).then_some(()))
     })?;
+    let said = stage.fleet.operator.command(&["logs", &job])?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure!(said.contains("logs are kept for 30 days"), "it is silently empty: {said}");
     let remembered = api.get(&format!("/jobs/{job}"))?;
     ensure!(remembered["stats"] == end["stats"], "the result went with the log: {remembered}");
     stage.fleet.stop()
@@ -122,6 +138,17 @@ fn whole_log(stage: &Stage, job: &str) -> Result<(Vec<Value>, u64)> {
         let Some(next) = page["next"].as_u64() else { return Ok((lines, missing)) };
         after = next;
     }
+}
+
+/// A number out of the server's database.
+fn number(stage: &Stage, question: &'static str) -> Result<i64> {
+    let options = SqliteConnectOptions::new().filename(stage.path().join("server/holdfast.db"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(async {
+        let mut database = SqliteConnection::connect_with(&options).await?;
+        sqlx::query_scalar(question).fetch_one(&mut database).await
+    })?;
+    Ok(asked)
 }
 
 /// Changes the server's database, which no program offers and no test can wait for.

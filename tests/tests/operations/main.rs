@@ -8,3 +8,4 @@ mod history;
 mod kinds;
 mod race;
 mod rest;
+mod retries;
