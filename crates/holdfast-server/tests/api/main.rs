@@ -21,6 +21,7 @@ mod matrix;
 mod metrics;
 #[cfg(feature = "oidc")]
 mod oidc;
+#[cfg(feature = "oidc")]
 mod openapi;
 mod pages;
 #[path = "../state/receivers.rs"]
