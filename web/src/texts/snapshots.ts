@@ -66,6 +66,7 @@ export const restore = {
     if_newer: 'replace them when the snapshot’s are newer',
     never: 'leave them as they are',
   } as Record<string, string>,
+  careless: (version: string, needed: string) => `This host has restic ${version}, which replaces what is there. From ${needed} on it can leave files alone, and look first.`,
   verify: 'Read the restored files again and compare',
   next: 'Next',
   back: 'Back',

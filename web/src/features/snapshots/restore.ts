@@ -1,6 +1,7 @@
 // What a restore was asked for and what came of it, read from a job. Pure.
 
-import type { Restored, RestoreOrder } from '../../api/types';
+import type { Host, Restored, RestoreOrder } from '../../api/types';
+import { texts } from '../../texts';
 import { placed } from './tree';
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
@@ -17,6 +18,20 @@ export function orderOf(parameters: unknown): RestoreOrder | undefined {
     dry_run: parameters['dry_run'] === true,
     verify: parameters['verify'] === true,
   };
+}
+
+/** The first restic that can look without writing, or leave files alone. */
+const CAREFUL = [0, 17];
+
+/** Why this host can only replace files, without a look before; nothing when its restic can more. */
+export function carelessness(host: Host): string | undefined {
+  const version = /^(\d+)\.(\d+)/.exec(host.restic_version)?.slice(1).map(Number);
+  // What is not known is not forbidden: the host itself refuses what it cannot do.
+  if (!version) return undefined;
+  const [major = 0, minor = 0] = version;
+  const [careful = 0, enough = 0] = CAREFUL;
+  const old = major < careful || (major === careful && minor < enough);
+  return old ? texts.restore.careless(host.restic_version, CAREFUL.join('.')) : undefined;
 }
 
 /** What came of a restore, as the job tells it. */
