@@ -227,7 +227,7 @@ mod tests {
         assert!(admin.starts_with("hf_api_"));
         let store = Store::open(&data).await.unwrap();
         let live = holdfast_server::live::Live::load(store.clone()).await.unwrap();
-        let hosts = live.hosts().await.unwrap();
+        let hosts = live.hosts().await;
         assert_eq!(hosts.len(), 3);
         assert_eq!(hosts[1].running_jobs.len(), 2);
         assert_eq!(hosts[1].name, host_name(1));

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use holdfast_e2e::browser::Visit;
 use holdfast_e2e::data;
 use holdfast_e2e::programs;
+use holdfast_e2e::slow_restic::write_program;
 use holdfast_e2e::stage::{BACKUP_LIMIT, GROUP, HOST, Stage};
 use holdfast_e2e::wait;
 
@@ -66,6 +67,29 @@ fn browser_follows_a_backup_to_its_end_and_plans_the_next() -> Result<()> {
     let cron = &host["groups"][0]["schedule"]["cron"];
     anyhow::ensure!(cron == "15 3 * * *", "the schedule is {cron}");
     anyhow::ensure!(stage.fleet.repository().snapshots()?.len() == 1, "restic has no snapshot");
+    stage.fleet.stop()
+}
+
+#[test]
+fn browser_reads_a_log_as_it_grows_and_over_a_server_restart() -> Result<()> {
+    let mut stage = Stage::new()?;
+    let talker = stage.path().join("talkative-restic");
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' backup '*)\n  for number in $(seq 1 120); do\n    \
+         echo \"word $number\" >&2; sleep 0.1\n  done ;;\nesac\nexec '{}' \"$@\"\n",
+        programs::restic()?.display()
+    );
+    write_program(&talker, &script)?;
+    stage.fleet.add_host_with(HOST, &talker)?;
+    let source = stage.source()?;
+    data::small_files(&source, 20, 3)?;
+    stage.fleet.add_group(HOST, GROUP, &[&source], &[])?;
+    let step = format!("log={HOST}/{GROUP}");
+    let mut visit = Visit::steps(&stage.fleet, "log", &[&step])?;
+    visit.await_line("log: flows")?;
+    stage.fleet.server.kill()?;
+    stage.fleet.server.restart()?;
+    visit.finish()?;
     stage.fleet.stop()
 }
 

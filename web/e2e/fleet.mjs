@@ -78,6 +78,25 @@ const STEPS = {
     if (seen.length < 3) throw new Error(`the bar was seen at ${seen.length} places only`);
   },
 
+  /** Reads a log while it grows: asked for once and then told, and nothing is missing or doubled. */
+  async log(page, where) {
+    let asked = 0;
+    page.on('request', (request) => (asked += request.url().includes('/log?') ? 1 : 0));
+    await start(page, where);
+    const lines = page.locator('[role=log] p:not(.gap) span');
+    await wait('ten lines', async () => (await lines.count()) >= 10);
+    console.log('log: flows');
+    await wait('the end of the backup', async () => ENDS.includes(await status(page)));
+    const stored = () => page.evaluate(async (job) => (await fetch(`/api/v1/jobs/${job}/log`)).json(), page.url().split('/').at(-1));
+    await wait('the page having as many lines as the server', async () => (await lines.count()) === (await stored()).lines.length);
+    const { lines: wanted, gaps } = await stored();
+    const shown = await lines.allTextContents();
+    for (const [place, line] of wanted.entries()) equal(`line ${line.seq}`, shown[place]?.trim(), line.payload.trim());
+    equal('the number of gaps', await page.locator('[role=log] .gap').count(), gaps.length);
+    equal('how often the log was asked for', asked, 1);
+    console.log(`log: ${wanted.length} lines, ${gaps.length} gaps`);
+  },
+
   async cancel(page, where) {
     await start(page, where);
     await becomes(page, 'running');
@@ -176,11 +195,14 @@ const STEPS = {
     await page.locator(`tr[data-entry="${path.split('/').at(-1)}"] input`).check();
     await page.getByRole('link', { name: 'Restore 1 item' }).click();
     await page.fill('#restore-directory', target);
-    // Old restics know no other rule.
-    await page.selectOption('#restore-overwrite', 'always');
-    // An old restic cannot look first and says so; the way without is offered at once.
-    await page.getByRole('button', { name: 'Look first' }).click();
-    const go = page.getByRole('button', { name: /^Restore (now|without looking first)$/ });
+    // An old restic cannot look first, and the form says so; nothing needs to be chosen for either.
+    const look = page.getByRole('button', { name: 'Look first' });
+    const able = await look.isEnabled();
+    equal('the rule for files that are there', await page.inputValue('#restore-overwrite'), able ? 'if_changed' : 'always');
+    equal('a reason for what is greyed out', await page.locator('#restore-careless').count(), able ? 0 : 1);
+    await shot(page, out, `${name}-restore-form`);
+    if (able) await look.click();
+    const go = page.getByRole('button', { name: able ? 'Restore now' : 'Restore without looking first' });
     await wait('the end of the look', () => go.count());
     await shot(page, out, `${name}-restore-look`);
     await go.click();

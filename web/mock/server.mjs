@@ -49,19 +49,57 @@ function tell(event) {
   const text = JSON.stringify({ ...event, rev });
   for (const client of live.clients) client.send(text);
 }
-const tellHost = (it) => tell({ kind: 'host', host: it.name.startsWith('node-') ? it : judge(it, jobs) });
+const tellHost = (it) => tell({ kind: 'host', host: brief(it.name.startsWith('node-') ? it : judge(it, jobs)) });
 const tellJob = (it) => tell({ kind: 'job', job: it });
 
-function snapshotEvent() {
+/** A host as the live socket tells it: without what only its own page shows. */
+function brief(it) {
+  const { id, name, state, host_group, labels, dialect, verdict, last_seen_at, connected_since, restic_version, hostname, os, arch, last_backup, next_backup_at, running_jobs } = it;
+  const groups = it.groups.map(({ name, repository_id, repository_name, verdict, schedule }) => ({
+    name, repository_id, repository_name, verdict: { standing: verdict?.standing ?? 'protected' }, schedule: schedule && { time_zone: schedule.time_zone, next_at: schedule.next_at },
+  }));
+  const capabilities = dialect ? it.capabilities : undefined;
+  return { id, name, state, host_group, labels, dialect, capabilities, verdict, last_seen_at, connected_since, restic_version, hostname, os, arch, groups, last_backup, next_backup_at, running_jobs };
+}
+
+const HOSTS_PER_PART = 500;
+
+/** Everything, in parts as the server sends it. */
+function snapshotEvents() {
   const done = jobs.filter(ended).sort((a, b) => b.created_at.localeCompare(a.created_at)).slice(0, 50);
   const active = alerts.filter((it) => it.state !== 'resolved');
-  return { kind: 'snapshot', rev, hosts, alerts: active, jobs: [...jobs.filter((it) => !ended(it)), ...done] };
+  const told = hosts.map(brief);
+  const parts = [];
+  while (told.length > HOSTS_PER_PART) parts.push({ kind: 'snapshot.part', number: parts.length + 1, hosts: told.splice(0, HOSTS_PER_PART) });
+  return [...parts, { kind: 'snapshot', rev, parts: parts.length, hosts: told, alerts: active, jobs: [...jobs.filter((it) => !ended(it)), ...done] }];
 }
 
 function log(it, stream, payload) {
   const lines = logs.get(it.id) ?? [];
   logs.set(it.id, lines);
   lines.push({ seq: (lines.at(-1)?.seq ?? 0) + 1, ts: iso(Date.now()), stream, payload });
+  for (const client of live.clients) for (const follow of client.follows?.values() ?? []) if (follow.job_id === it.id) tellLines(client, follow);
+}
+
+/** A part of a log, as a page of it and as a word over the live line. */
+function logAfter(id, after) {
+  const lines = (logs.get(id) ?? []).filter((it) => it.seq > after);
+  return { lines, gaps: lines.some((it) => it.seq === 17) ? [{ from: 5, to: 16 }] : [] };
+}
+
+function tellLines(client, follow) {
+  const { after } = follow;
+  const part = logAfter(follow.job_id, after);
+  if (part.lines.length === 0) return;
+  follow.after = part.lines.at(-1).seq;
+  client.send(JSON.stringify({ kind: 'log', follow: follow.follow, after, last: follow.after, ...part }));
+}
+
+function hear(client, said) {
+  if (said.kind === 'log.leave') client.follows.delete(said.follow);
+  if (said.kind !== 'log.follow') return;
+  client.follows.set(said.follow, said);
+  tellLines(client, said);
 }
 
 function finish(it, status, over = {}) {
@@ -203,10 +241,7 @@ const routes = [
     return { jobs: found.slice(start, start + limit), next: found.length > start + limit ? String(start + limit) : undefined };
   }],
   ['GET', /^\/jobs\/([^/]+)$/, ([id]) => findJob(id)],
-  ['GET', /^\/jobs\/([^/]+)\/log$/, ([id], _, query) => {
-    const lines = (logs.get(findJob(id).id) ?? []).filter((it) => it.seq > Number(query.get('after') ?? 0));
-    return { lines, gaps: lines.some((it) => it.seq === 17) ? [{ from: 5, to: 16 }] : [] };
-  }],
+  ['GET', /^\/jobs\/([^/]+)\/log$/, ([id], _, query) => logAfter(findJob(id).id, Number(query.get('after') ?? 0))],
   ['POST', /^\/jobs\/([^/]+)\/(cancel|pause|resume)$/, ([id, action]) => {
     const it = findJob(id);
     if (ended(it)) throw new Refusal(409, 'job_ended', 'The job has already ended.', 'Nothing is left to do.');
@@ -320,7 +355,11 @@ server.on('upgrade', (request, socket, head) => {
     socket.end(`HTTP/1.1 ${deaf ? '503 Service Unavailable' : '401 Unauthorized'}\r\n\r\n`);
     return;
   }
-  live.handleUpgrade(request, socket, head, (client) => client.send(JSON.stringify(snapshotEvent())));
+  live.handleUpgrade(request, socket, head, (client) => {
+    client.follows = new Map();
+    client.on('message', (text) => hear(client, JSON.parse(text)));
+    for (const event of snapshotEvents()) client.send(JSON.stringify(event));
+  });
 });
 
 server.listen(Number(options.port), '127.0.0.1', () => {

@@ -8,12 +8,14 @@ export type Ability = keyof typeof abilities.words;
 
 /** Why it cannot be asked of the host; nothing when it can, or when the host is not known. */
 export function cannot(host: Host | undefined, ability: Ability): string | undefined {
-  if (!host || host.capabilities.includes(ability)) return undefined;
+  // Holdfast's own agents can everything, so of them it is not told.
+  if (!host?.capabilities || host.capabilities.includes(ability)) return undefined;
   return abilities.cannot(abilities.words[ability], host.dialect ?? '');
 }
 
 /** All that cannot be asked of it. */
 export function lacks(host: Host): Ability[] {
-  if (!host.dialect) return [];
-  return (Object.keys(abilities.words) as Ability[]).filter((it) => !host.capabilities.includes(it));
+  const { capabilities } = host;
+  if (!host.dialect || !capabilities) return [];
+  return (Object.keys(abilities.words) as Ability[]).filter((it) => !capabilities.includes(it));
 }

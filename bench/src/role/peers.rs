@@ -166,6 +166,9 @@ impl Counts {
     }
 }
 
+/// How a part of the live snapshot begins.
+const PART: &str = r#"{"kind":"snapshot.part""#;
+
 /// Connects one peer and greets, or waits to be greeted.
 async fn join(options: Options, counts: Arc<Counts>) -> Result<Arc<Peer>> {
     let opened = tokio::time::timeout(CONNECT_MAX, open(&options)).await;
@@ -180,7 +183,10 @@ async fn join(options: Options, counts: Arc<Counts>) -> Result<Arc<Peer>> {
             if message.is_text() {
                 counting.received.fetch_add(1, Ordering::Relaxed);
                 counting.bytes.fetch_add(message.len() as u64, Ordering::Relaxed);
-                reader.heard.notify_one();
+                // A browser is greeted when it has the whole fleet.
+                if !message.to_text().is_ok_and(|text| text.starts_with(PART)) {
+                    reader.heard.notify_one();
+                }
             }
         }
         counting.connected.fetch_sub(1, Ordering::Relaxed);

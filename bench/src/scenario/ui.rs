@@ -72,10 +72,13 @@ async fn fleet(bench: &mut Bench, hosts: usize) -> Result<()> {
     let step = ("hosts", hosts);
     let figure = |metric: &str, unit, values| Measurement::new("ui", metric, unit, step, values);
     let list = times(&server.operator, "/api/v1/hosts", rounds).await?;
+    let found = "/api/v1/hosts?search=host&sort=last_backup";
+    let found = times(&server.operator, found, rounds).await?;
     let overview = times(&server.operator, "/api/v1/overview", rounds).await?;
     let metrics = times(&server.operator, "/metrics", rounds).await?;
     let (seconds, bytes) = snapshot(&server).await?;
-    bench.figure(figure("list of hosts", "ms", list));
+    bench.figure(figure("first page of hosts", "ms", list));
+    bench.figure(figure("page of hosts found by a word", "ms", found));
     bench.figure(figure("overview of the fleet", "ms", overview));
     bench.figure(figure("metrics", "ms", metrics));
     bench.figure(

@@ -18,6 +18,7 @@ mod calendar;
 mod channels;
 mod digest;
 mod enrol;
+mod etag;
 mod evaluations;
 mod extract;
 pub(crate) mod foreign;
@@ -112,6 +113,7 @@ pub fn router(state: AppState) -> Router {
     let guard_state =
         Guard::new(state.store.clone(), state.identity.clone(), table(&document, &state.identity));
     let router = router
+        .layer(middleware::from_fn(etag::tag))
         .route(DOCUMENT_PATH, get(async move || json(text)))
         .route(LIVE_PATH, any(live::open))
         .merge(agent_link::router())

@@ -3,6 +3,8 @@
 //! The bus carries names of things, not their content: whoever listens reads the newest state from
 //! the store. So it cannot overflow, and nothing is told twice when it changed twice.
 
+mod follower;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -14,6 +16,9 @@ use holdfast_protocol::{
 };
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
+
+pub(crate) use follower::Follower;
+use follower::Followers;
 
 /// A clone is another handle to the same bus.
 #[derive(Clone, Default)]
@@ -34,6 +39,7 @@ struct Inner {
     owed: Mutex<BTreeSet<HostId>>,
     /// Raised when somebody's access may have ended.
     access: watch::Sender<u64>,
+    followers: Followers,
 }
 
 /// What changed since the last look.

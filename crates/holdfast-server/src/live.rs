@@ -8,20 +8,21 @@
 mod build;
 mod evidence;
 mod feed;
+mod list;
+pub(crate) mod logs;
 mod narrow;
 mod presence;
-mod state;
+pub(crate) mod state;
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use axum::extract::ws::Utf8Bytes;
 use holdfast_protocol::{HostId, JobId};
 use jiff::{Timestamp, tz::TimeZone};
 use tokio::{sync::broadcast, time::Instant};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,6 +34,8 @@ use crate::{
 };
 
 pub use feed::{FeedEnd, Subscription};
+pub(crate) use list::{HostQuery, HostSort};
+pub(crate) use logs::Logs;
 pub(crate) use narrow::Narrow;
 pub(crate) use presence::Presence;
 use state::State;
@@ -48,6 +51,8 @@ struct Inner {
     state: Mutex<State>,
     updates: broadcast::Sender<Utf8Bytes>,
     plans: evidence::Plans,
+    /// Held while changes are taken in, so that whoever waits for it sees all that was before.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A browser that is this many updates behind is too slow, and starts again with a snapshot.
@@ -67,7 +72,13 @@ impl Live {
     pub async fn load(store: Store) -> Result<Self, Error> {
         let (updates, _) = broadcast::channel(UPDATES_WAITING);
         let plans = evidence::Plans::default();
-        let inner = Inner { store, state: Mutex::default(), updates, plans };
+        let inner = Inner {
+            store,
+            state: Mutex::default(),
+            updates,
+            plans,
+            turn: tokio::sync::Mutex::default(),
+        };
         let live = Self { inner: Arc::new(inner) };
         let hosts = build::hosts(&live, None).await?;
         build::note_successes(&live).await?;
@@ -94,7 +105,7 @@ impl Live {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = bus.changed() => self.take(bus.take_changes()).await,
+                () = bus.changed() => self.catch_up().await,
                 () = tokio::time::sleep_until(flush_at), if flush.is_some() => {}
                 _ = tick.tick() => self.look().await,
             }
@@ -105,8 +116,24 @@ impl Live {
     /// Brings the view up to date with what has changed, and with what time alone has changed.
     pub(crate) async fn look(&self) {
         self.look_for_due();
+        self.catch_up().await;
+    }
+
+    /// Takes in what has changed so far; also what somebody else is just taking in.
+    async fn catch_up(&self) {
+        let _turn = self.inner.turn.lock().await;
         let changes = self.store().bus().take_changes();
         self.take(changes).await;
+    }
+
+    /// The same for whoever may be gone before it is done: changes that were taken from the bus
+    /// and not taken in would be missing for ever.
+    async fn catch_up_for_good(&self) {
+        let live = self.clone();
+        let done = tokio::spawn(async move { live.look().await }).await;
+        if let Err(error) = done {
+            tracing::error!(%error, "the live view could not catch up");
+        }
     }
 
     /// The fleet as it is, and everything that happens from here on.
@@ -115,14 +142,6 @@ impl Live {
         // Both under one lock: no update falls between them.
         let mut state = self.state();
         Subscription::new(state.snapshot(), self.inner.updates.subscribe())
-    }
-
-    /// All hosts, by name.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn hosts(&self) -> Result<Vec<HostView>, Error> {
-        build::hosts(self, None).await
     }
 
     /// One host.
@@ -172,12 +191,8 @@ impl Live {
         let since =
             from.to_zoned(zone.clone()).map_or(Timestamp::UNIX_EPOCH, |day| day.timestamp());
         let mut told = Days::gather(self.store().backup_slices(since).await?, from, days, zone);
-        if !matches!(scope, Scope::All) {
-            let hosts = self.hosts().await?.into_iter();
-            let theirs = hosts.filter(|host| scope.holds(&host.host_group)).map(|host| host.id);
-            let theirs: BTreeSet<HostId> = theirs.collect();
-            told.hosts.retain(|host, _| theirs.contains(host));
-        }
+        let theirs = self.store().hosts_in(scope).await?;
+        told.hosts.retain(|host, _| theirs.hold(*host));
         Ok(told)
     }
 

@@ -16,6 +16,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::{
     auth::{Access, Reach, cookie},
+    live::{logs, state},
     view,
 };
 
@@ -42,7 +43,14 @@ const COOKIE: &str = "sign_in";
             opens: nothing (`fleet`), the host, job or alert in the path where it is of those \
             groups (`host`), or an answer that holds only those hosts (`narrowed`).",
     ),
-    components(schemas(view::JobStatus, view::JobOperation, view::LogSource))
+    components(schemas(
+        view::JobStatus,
+        view::JobOperation,
+        view::LogSource,
+        state::Update,
+        logs::Said,
+        logs::Told
+    ))
 )]
 struct Document;
 

@@ -60,6 +60,27 @@ pub enum Standing {
     Never,
 }
 
+impl Standing {
+    /// The standing by its word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Protected, Self::Paused, Self::AtRisk, Self::Stale, Self::Never];
+        all.into_iter().find(|standing| standing.as_str() == word)
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Paused => "paused",
+            Self::AtRisk => "at_risk",
+            Self::Stale => "stale",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// How well something is protected, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Verdict {

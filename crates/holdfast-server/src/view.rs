@@ -5,6 +5,7 @@
 
 mod alert;
 mod audit;
+mod brief;
 mod browse;
 mod calendar;
 mod channel;
@@ -34,6 +35,7 @@ use utoipa::ToSchema;
 
 pub use alert::{AlertPage, AlertView, RuleView, SilenceView};
 pub use audit::{AnchorError, AuditEntryView, AuditHead, AuditPage, AuditVerdict};
+pub use brief::HostBrief;
 pub use browse::{
     AmountView, ChangeKindView, ChangeView, DifferenceView, EntryKindView, EntryPageView,
     EntryView, FoundPageView, FoundView,
@@ -116,6 +118,18 @@ pub struct HostView {
     /// How far the agent's clock is ahead of the server's, in milliseconds; absent when unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
+}
+
+/// A page of hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct HostPage {
+    /// The hosts, in the order that was asked for.
+    pub hosts: Vec<HostView>,
+    /// How many match in all.
+    pub total: u64,
+    /// Pass it as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// Whether a host's agent is connected.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_protocol::message::config::Secret;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::{Host, Url};
 
 use crate::failure::{Failure, chain};
@@ -60,6 +60,9 @@ pub(crate) struct Problem {
     pub(crate) action: String,
 }
 
+/// As many as the server gives at once.
+const HOSTS_PER_PAGE: &str = "500";
+
 impl Client {
     /// A client for the server at `server`.
     pub(crate) fn new(server: Url, token: Secret) -> Result<Self, Failure> {
@@ -87,6 +90,25 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Value, ApiError> {
         self.ask(Method::GET, path, query, None).await
+    }
+
+    /// All hosts by name, page after page, as one answer.
+    pub(crate) async fn fetch_hosts(&self) -> Result<Value, ApiError> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let limit = ("limit", HOSTS_PER_PAGE);
+            let query: Vec<_> =
+                [limit].into_iter().chain(after.as_deref().map(|name| ("after", name))).collect();
+            let mut page = self.fetch(&["hosts"], &query).await?;
+            if let Some(hosts) = page["hosts"].as_array_mut() {
+                all.append(hosts);
+            }
+            after = page["next"].as_str().map(str::to_owned);
+            if after.is_none() {
+                return Ok(json!({ "hosts": all }));
+            }
+        }
     }
 
     /// `POST`.
@@ -292,6 +314,37 @@ mod tests {
         assert!(text.starts_with(&wanted), "{text}");
         assert!(text.contains("what to do: "), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn all_pages_of_hosts_are_one_list() {
+        use std::io::{Read as _, Write as _};
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = url(&format!("http://{}", listener.local_addr().unwrap()));
+        let pages = [
+            ("/api/v1/hosts?limit=500", r#"{"hosts":["a","b"],"total":3,"next":"b"}"#),
+            ("/api/v1/hosts?limit=500&after=b", r#"{"hosts":["c"],"total":3}"#),
+        ];
+        let serving = std::thread::spawn(move || {
+            for (wanted, body) in pages {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                let count = stream.read(&mut request).unwrap();
+                let request = String::from_utf8_lossy(&request[..count]).into_owned();
+                assert!(request.starts_with(&format!("GET {wanted} ")), "{request}");
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json";
+                let length = body.len();
+                write!(
+                    stream,
+                    "{head}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                )
+                .unwrap();
+            }
+        });
+        let client = Client::new(server, Secret::new("t")).unwrap();
+        assert_eq!(client.fetch_hosts().await.unwrap(), json!({"hosts": ["a", "b", "c"]}));
+        serving.join().unwrap();
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Operator {
     }
 
     async fn host_like(&self, host: &str) -> Option<String> {
-        let answer = self.client.fetch(&["hosts"], &[]).await.ok()?;
+        let answer = self.client.fetch_hosts().await.ok()?;
         let hosts: Hosts = parse(&answer)?;
         let names = hosts.hosts.iter().map(|host| host.name.as_str());
         suggest::nearest(host, names).map(str::to_owned)

@@ -16,7 +16,6 @@ import type {
   Evaluation,
   FoundPage,
   Group,
-  Host,
   Job,
   LogPage,
   MaintenanceKind,
@@ -35,6 +34,7 @@ import type {
   Status,
   Token,
   User,
+  WholeHost,
 } from './types';
 
 /** A request that did not do what it was for. */
@@ -191,9 +191,9 @@ export const api = {
   finishOidc: (arrival: OidcArrival) => request<Me>('POST', at.finishOidc(), arrival),
   signOut: () => request<void>('POST', at.signOut()),
   addHost: (name: string) => request<Enrolment>('POST', at.hosts(), { name }),
-  host: (host: string) => request<Host>('GET', at.host(host)),
+  host: (host: string) => request<WholeHost>('GET', at.host(host)),
   changeHost: (host: string, change: { host_group?: string; labels?: Record<string, string> }) =>
-    request<Host>('PATCH', at.host(host), change),
+    request<WholeHost>('PATCH', at.host(host), change),
   removeHost: (host: string) => request<void>('DELETE', at.host(host)),
   enrolAgain: (host: string) => request<Enrolment>('POST', at.enrolment(host)),
   addGroup: (host: string, group: NewGroup) => request<Group>('POST', at.groups(host), group),

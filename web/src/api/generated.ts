@@ -297,7 +297,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lists the hosts by name. */
+        /**
+         * Lists hosts. In another order than by name, a host that changes while pages are read may be
+         *     missed or come twice.
+         */
         get: operations["list_hosts"];
         put?: never;
         /** Adds a host. Its agent enrols with the token in the answer. */
@@ -1519,6 +1522,23 @@ export interface components {
             /** @description Whether it is. */
             ok: boolean;
         };
+        /** @description The backup of a host that ended last, in brief. */
+        BackupBrief: {
+            /**
+             * Format: date-time
+             * @description When it ended, by the agent's clock.
+             */
+            finished_at: string;
+            /** @description The source group. */
+            group: string;
+            /**
+             * Format: uuid
+             * @description The job.
+             */
+            job_id: string;
+            /** @description How it ended. */
+            status: components["schemas"]["JobStatus"];
+        };
         /** @description How much of the network restic may take, in KiB per second; absent for no limit. */
         Bandwidth: {
             /**
@@ -1971,6 +1991,59 @@ export interface components {
             /** @description 10 to 1024 bytes. */
             password: string;
         };
+        /**
+         * @description What the live socket says of the fleet. What has a `rev` comes with a higher one than all before
+         *     it; beside these there is a `ping` now and then.
+         */
+        FleetEvent: {
+            hosts: components["schemas"]["HostBrief"][];
+            /** @enum {string} */
+            kind: "snapshot.part";
+            number: number;
+        } | {
+            alerts: components["schemas"]["Alert"][];
+            hosts: components["schemas"]["HostBrief"][];
+            jobs: components["schemas"]["Job"][];
+            /** @enum {string} */
+            kind: "snapshot";
+            /** @description How many parts came before it. */
+            parts: number;
+            /** Format: int64 */
+            rev: number;
+        } | {
+            alert: components["schemas"]["Alert"];
+            /** @enum {string} */
+            kind: "alert";
+            /** Format: int64 */
+            rev: number;
+        } | {
+            host: components["schemas"]["HostBrief"];
+            /** @enum {string} */
+            kind: "host";
+            /** Format: int64 */
+            rev: number;
+        } | {
+            /** Format: uuid */
+            host_id: string;
+            /** @enum {string} */
+            kind: "host.removed";
+            /** Format: int64 */
+            rev: number;
+        } | {
+            job: components["schemas"]["Job"];
+            /** @enum {string} */
+            kind: "job";
+            /** Format: int64 */
+            rev: number;
+        } | {
+            /** Format: uuid */
+            job_id: string;
+            /** @enum {string} */
+            kind: "job.progress";
+            progress: components["schemas"]["Progress"];
+            /** Format: int64 */
+            rev: number;
+        };
         /** @description Something that was looked for, and where it is. */
         Found: components["schemas"]["Entry"] & {
             /** @description Its path, absolute. */
@@ -2019,6 +2092,21 @@ export interface components {
             schedule?: components["schemas"]["Schedule"] | null;
             /** @description How well it is protected. */
             verdict: components["schemas"]["Verdict"];
+        };
+        /** @description A source group in brief. */
+        GroupBrief: {
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: uuid
+             * @description Where its snapshots go.
+             */
+            repository_id: string;
+            /** @description That repository's name. */
+            repository_name: string;
+            schedule?: components["schemas"]["ScheduleBrief"] | null;
+            /** @description How well it is protected. */
+            verdict: components["schemas"]["VerdictBrief"];
         };
         /** @description How a source group is backed up. */
         GroupOptions: {
@@ -2138,16 +2226,75 @@ export interface components {
             /** @description How well it is protected: as its worst source group. */
             verdict: components["schemas"]["Verdict"];
         };
+        /** @description A host in brief. Everything in it is as in the host itself. */
+        HostBrief: {
+            /** @description `amd64`, `arm64`, … */
+            arch: string;
+            /** @description Only where the host's agent speaks another system's words; Holdfast's own can everything. */
+            capabilities?: string[] | null;
+            /**
+             * Format: date-time
+             * @description Since when the agent is connected; absent when it is not.
+             */
+            connected_since?: string | null;
+            /** @description The other system's words that its agent speaks; absent for Holdfast's own agent. */
+            dialect?: string | null;
+            /** @description Its source groups, by name. */
+            groups: components["schemas"]["GroupBrief"][];
+            /** @description The host group it is in; empty for none. */
+            host_group: string;
+            /** @description The machine's own name. */
+            hostname: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             */
+            id: string;
+            /** @description What people noted about it. */
+            labels: {
+                [key: string]: string;
+            };
+            last_backup?: components["schemas"]["BackupBrief"] | null;
+            /**
+             * Format: date-time
+             * @description When the agent was last heard, when something about the host last changed.
+             */
+            last_seen_at?: string | null;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When the next scheduled backup is due.
+             */
+            next_backup_at?: string | null;
+            /** @description `linux`, `windows`, `darwin`, … */
+            os: string;
+            /** @description restic's version on the host; empty when none was found. */
+            restic_version: string;
+            /** @description Jobs that run or are paused. */
+            running_jobs: string[];
+            /** @description Whether its agent is connected. */
+            state: components["schemas"]["HostState"];
+            /** @description How well it is protected. */
+            verdict: components["schemas"]["Verdict"];
+        };
+        /** @description A page of hosts. */
+        HostPage: {
+            /** @description The hosts, in the order that was asked for. */
+            hosts: components["schemas"]["Host"][];
+            /** @description Pass it as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many match in all.
+             */
+            total: number;
+        };
         /**
          * @description Whether a host's agent is connected.
          * @enum {string}
          */
         HostState: "pending" | "online" | "offline";
-        /** @description All hosts. */
-        Hosts: {
-            /** @description By name. */
-            hosts: components["schemas"]["Host"][];
-        };
         /** @description One run of one operation. */
         Job: {
             /**
@@ -2327,6 +2474,25 @@ export interface components {
              */
             since: string;
         };
+        /** @description What the live socket says of a log that the browser follows. */
+        LogEvent: {
+            /** Format: int64 */
+            after: number;
+            follow: string;
+            gaps: components["schemas"]["LogGap"][];
+            /** @enum {string} */
+            kind: "log";
+            /** Format: int64 */
+            last: number;
+            lines: components["schemas"]["LogLine"][];
+        } | {
+            action: string;
+            code: string;
+            follow: string;
+            /** @enum {string} */
+            kind: "log.refused";
+            title: string;
+        };
         /** @description Lines that were dropped on the way or to stay within the limit. */
         LogGap: {
             /**
@@ -2379,6 +2545,20 @@ export interface components {
          * @enum {string}
          */
         LogSource: "stdout" | "stderr" | "event";
+        /** @description What a browser says over the live socket. */
+        LogWish: {
+            /** Format: int64 */
+            after: number;
+            follow: string;
+            /** Format: uuid */
+            job_id: string;
+            /** @enum {string} */
+            kind: "log.follow";
+        } | {
+            follow: string;
+            /** @enum {string} */
+            kind: "log.leave";
+        };
         /** @description A new API token. */
         Made: {
             /** @description Its id. */
@@ -2861,6 +3041,16 @@ export interface components {
             time_zone: string;
             window?: components["schemas"]["Window"] | null;
         };
+        /** @description When a source group is backed up next. */
+        ScheduleBrief: {
+            /**
+             * Format: date-time
+             * @description When it fires next; absent when disabled.
+             */
+            next_at?: string | null;
+            /** @description IANA name of the zone its times are meant in. */
+            time_zone: string;
+        };
         /**
          * @description New credentials for a slot. They are sealed at once and never shown again. What is absent or
          *     empty stays as it is; to clear a slot, delete it.
@@ -3216,6 +3406,11 @@ export interface components {
              * @description When the newest snapshot was made that was seen in the repository.
              */
             restorable_at?: string | null;
+            /** @description The answer in one word. */
+            standing: components["schemas"]["Standing"];
+        };
+        /** @description How well a source group is protected; why it is not better is told in the host's verdict. */
+        VerdictBrief: {
             /** @description The answer in one word. */
             standing: components["schemas"]["Standing"];
         };
@@ -3925,7 +4120,28 @@ export interface operations {
     };
     list_hosts: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Words; each must be found in the name, the machine's own name, the host group, the labels,
+                 *     the system, or the names of the source groups and their repositories.
+                 */
+                search?: string;
+                /** @description Only hosts in this state. */
+                state?: components["schemas"]["HostState"];
+                /** @description Only hosts whose verdict is this. */
+                standing?: components["schemas"]["Standing"];
+                /** @description Only hosts of this host group; of none when empty. */
+                host_group?: string;
+                /**
+                 * @description `name` (the default), `standing` (the worst first), `last_backup` (the oldest first) or
+                 *     `next_backup` (the soonest first).
+                 */
+                sort?: string;
+                /** @description At most this many, 1 to 500. */
+                limit?: number;
+                /** @description The `next` of the page before. */
+                after?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3937,7 +4153,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Hosts"];
+                    "application/json": components["schemas"]["HostPage"];
+                };
+            };
+            /** @description `invalid_state`, `invalid_standing`, `invalid_sort` or `invalid_limit` */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -1,5 +1,5 @@
 // The words of the API. `generated.ts` comes from the server's OpenAPI document (`npm run api`);
-// here stands what that document cannot say: restic's own summary and the live socket.
+// here stands what that document cannot say: what operations take and give, and restic's own summary.
 
 import type { components } from './generated';
 
@@ -19,7 +19,9 @@ export type LogPage = Schemas['LogPage'];
 export type Me = Schemas['Me'];
 export type Enrolment = Schemas['EnrolmentToken'];
 export type Group = Schemas['Group'];
-export type Host = Schemas['Host'];
+/** A host as the live feed tells it; the rest of it is asked for where it is shown. */
+export type Host = Schemas['HostBrief'];
+export type WholeHost = Schemas['Host'];
 export type Verdict = Schemas['Verdict'];
 export type Standing = Schemas['Standing'];
 export type Reason = Schemas['VerdictReason'];
@@ -41,40 +43,11 @@ export type Preview = Schemas['Preview'];
 export type Planned = Schemas['Planned'];
 
 /** What a snapshot holds at one place. */
-export interface Entry {
-  name: string;
-  kind: 'file' | 'directory' | 'symlink' | 'other';
-  size_bytes?: number | null;
-  mode: number;
-  uid: number;
-  gid: number;
-  modified_at?: string | null;
-}
-
-export interface EntryPage {
-  entries: Entry[];
-  more: boolean;
-}
-
-export interface FoundPage {
-  entries: (Entry & { path: string })[];
-  more: boolean;
-}
-
-export interface Amount {
-  files: number;
-  directories: number;
-  others: number;
-  size_bytes: number;
-}
-
-export interface Difference {
-  changes: { path: string; kind: 'added' | 'removed' | 'content' | 'metadata' | 'kind' | 'other' }[];
-  omitted: number;
-  changed_files: number;
-  added: Amount;
-  removed: Amount;
-}
+export type Entry = Schemas['Entry'];
+export type EntryPage = Schemas['EntryPage'];
+export type FoundPage = Schemas['FoundPage'];
+export type Amount = Schemas['Amount'];
+export type Difference = Schemas['Difference'];
 
 /** What a restore wrote, or would write. */
 export interface Restored {
@@ -97,16 +70,7 @@ export interface RestoreOrder {
   verify?: boolean;
 }
 
-/** Which snapshots are kept; what this page has no field for is carried along. */
-export interface Retention {
-  keep_last?: number;
-  keep_hourly?: number;
-  keep_daily?: number;
-  keep_weekly?: number;
-  keep_monthly?: number;
-  keep_yearly?: number;
-  [more: string]: unknown;
-}
+export type Retention = Schemas['Retention'];
 
 /** restic's own summary; an old restic leaves fields out. */
 export interface Stats {
@@ -119,19 +83,10 @@ export interface Stats {
   total_duration?: number;
 }
 
-export type Operation =
-  | 'backup' | 'init' | 'snapshots' | 'ls' | 'dump' | 'diff' | 'restore' | 'tag' | 'forget' | 'prune' | 'check' | 'stats' | 'unlock';
+export type Operation = Schemas['JobOperation'];
 
-export type Job = Omit<Schemas['Job'], 'stats' | 'operation'> & {
-  operation: Operation;
-  stats?: Stats | null;
-  repository_id?: string | null;
-  parameters?: unknown;
-  result?: unknown;
-  retry_of?: string | null;
-  pausable?: boolean;
-  cancellable?: boolean;
-};
+/** What the document calls an object is told as its operation has it. */
+export type Job = Omit<Schemas['Job'], 'stats' | 'parameters' | 'result'> & { stats?: Stats | null; parameters?: unknown; result?: unknown };
 
 export type SizePoint = Schemas['SizePoint'];
 export type Maintenance = Schemas['Maintenance'];
@@ -145,28 +100,20 @@ export type Role = Schemas['Role'];
 export type User = Schemas['User'];
 export type Token = Schemas['ApiToken'];
 
-export interface AuditEntry {
-  seq: number;
-  at: string;
-  actor: string;
-  actor_kind: string;
-  address: string;
-  action: string;
-  subject: string;
-  before?: unknown;
-  after?: unknown;
-  hash: string;
-}
+export type AuditEntry = Schemas['AuditEntry'];
 
-/** What the live socket says. Every event but `ping` carries a rising `rev`. */
-export type LiveEvent =
-  | { kind: 'snapshot'; rev: number; hosts: Host[]; jobs: Job[]; alerts?: Alert[] }
-  | { kind: 'host'; rev: number; host: Host }
-  | { kind: 'host.removed'; rev: number; host_id: string }
-  | { kind: 'alert'; rev: number; alert: Alert }
-  | { kind: 'job'; rev: number; job: Job }
-  | { kind: 'job.progress'; rev: number; job_id: string; progress: Progress }
+/** What the live socket says of the fleet, in the page's own words where it has some. */
+export type FleetEvent =
+  | Exclude<Schemas['FleetEvent'], { kind: 'snapshot' | 'job' }>
+  | (Omit<Extract<Schemas['FleetEvent'], { kind: 'snapshot' }>, 'jobs' | 'alerts' | 'parts'> & { jobs: Job[]; alerts?: Alert[]; parts?: number })
+  | (Omit<Extract<Schemas['FleetEvent'], { kind: 'job' }>, 'job'> & { job: Job })
   | { kind: 'ping' };
+
+/** What it says of a log that the page follows, and what it is told to do so. */
+export type LogEvent = Schemas['LogEvent'];
+export type LogWish = Schemas['LogWish'];
+
+export type LiveEvent = FleetEvent | LogEvent;
 
 const ENDED: ReadonlySet<Status> = new Set([
   'succeeded',

@@ -12,9 +12,9 @@ class FakeTab implements Tab {
 }
 
 function world() {
-  const lines: (Wire & { ended: boolean })[] = [];
+  const lines: (Wire & { ended: boolean; said: string[] })[] = [];
   const hub = new Hub(() => {
-    const line = { onopen: null, onmessage: null, onclose: null, ended: false, close() { this.ended = true; } };
+    const line = { onopen: null, onmessage: null, onclose: null, ended: false, said: [] as string[], send(text: string) { this.said.push(text); }, close() { this.ended = true; } };
     lines.push(line);
     return line;
   }, () => 0);
@@ -38,6 +38,19 @@ test('two tabs share one line, and the later one begins with a snapshot of now',
   expect(first.said).toEqual(['opened', 'snapshot', 'host']);
   const snapshot = JSON.parse(told) as { rev: number; hosts: { name: string }[] };
   expect([snapshot.rev, snapshot.hosts.map((host) => host.name)]).toEqual([8, ['web-1', 'web-2']]);
+});
+
+test('a tab that comes later to a large fleet is told it in parts', () => {
+  const { hub, tell } = world();
+  hub.join(new FakeTab(), 'mira');
+  const many = Array.from({ length: 1200 }, (_, i) => aHost(`web-${i}`));
+  tell({ ...SNAPSHOT, hosts: many });
+  const late = new FakeTab();
+  const told: { kind: string; parts?: number; hosts: unknown[] }[] = [];
+  late.message = (text) => void told.push(JSON.parse(text));
+  hub.join(late, 'mira');
+  expect(told.map(({ kind, hosts }) => [kind, hosts.length])).toEqual([['snapshot.part', 500], ['snapshot.part', 500], ['snapshot', 200]]);
+  expect(told.at(-1)?.parts).toBe(2);
 });
 
 test('when the line is lost every tab is told, and the next to come opens a new one', () => {
@@ -90,4 +103,21 @@ test('after something that does not fit nobody is told a guess', () => {
   tell(SNAPSHOT);
   tell({ kind: 'job.progress', rev: 8, job_id: 'never told', progress: {} });
   expect(tab.said).toEqual(['snapshot', 'closed 4000']);
+});
+
+test('the lines of a log are told to the tab that follows it only, and it is left with the tab', () => {
+  const { hub, lines, tell } = world();
+  const [reader, other] = [new FakeTab(), new FakeTab()];
+  hub.join(reader, 'mira');
+  hub.join(other, 'mira');
+  tell(SNAPSHOT);
+  hub.say(reader, JSON.stringify({ kind: 'log.follow', follow: 'a.1', job_id: 'j1', after: 0 }));
+  tell({ kind: 'log', follow: 'a.1', after: 0, last: 1, lines: [], gaps: [] });
+  tell({ kind: 'log', follow: 'nobody', after: 0, last: 1, lines: [], gaps: [] });
+  expect([reader.said, other.said]).toEqual([['snapshot', 'log'], ['snapshot']]);
+  hub.leave(reader);
+  const kinds = lines[0]?.said.map((text) => (JSON.parse(text) as { kind: string }).kind);
+  expect(kinds).toEqual(['log.follow', 'log.leave']);
+  tell({ kind: 'log', follow: 'a.1', after: 1, last: 2, lines: [], gaps: [] });
+  expect(reader.said).toEqual(['snapshot', 'log']);
 });

@@ -1,7 +1,8 @@
 // The one live feed of this page. Events are gathered and applied once per frame.
 
-import type { LiveEvent } from '../api/types';
+import type { FleetEvent, LiveEvent } from '../api/types';
 import { at } from '../paths';
+import { Follows, isAboutLog, type Reader } from './follows';
 import { applyAll, EMPTY, type LiveState } from './reducer';
 import { openLine } from './shared';
 import { LiveSocket, type Phase } from './socket';
@@ -20,7 +21,7 @@ class Live {
   known = $state(false);
 
   private state: LiveState = EMPTY;
-  private waiting: LiveEvent[] = [];
+  private waiting: FleetEvent[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
   private onRefused: () => void = () => {};
   private who = '';
@@ -36,7 +37,7 @@ class Live {
     },
     {
       event: (event) => this.take(event),
-      phase: (phase) => (this.phase = phase),
+      phase: (phase) => this.become(phase),
       refused: () => this.onRefused(),
     },
   );
@@ -60,6 +61,18 @@ class Live {
     this.heardAt = undefined;
   }
 
+  /** Follows a job's log until the answer is called. While the line is lost, the log stands still. */
+  follow(job: string, reader: Reader): () => void {
+    return this.follows.begin(job, reader);
+  }
+
+  private readonly follows = new Follows(Math.random().toString(36).slice(2), (wish) => this.socket.say(wish));
+
+  private become(phase: Phase): void {
+    this.phase = phase;
+    if (phase === 'live') this.follows.restart();
+  }
+
   private readonly hurry = (): void => {
     if (!document.hidden) this.socket.hurry();
   };
@@ -67,10 +80,14 @@ class Live {
   private take(event: LiveEvent): boolean {
     this.heardAt = Date.now();
     if (event.kind === 'ping') return true;
+    if (isAboutLog(event)) {
+      this.follows.take(event);
+      return true;
+    }
     // A snapshot says all that came before it, and more surely.
     if (event.kind === 'snapshot') this.waiting = [];
     this.waiting.push(event);
-    if (event.kind === 'snapshot') return this.flush();
+    if (event.kind === 'snapshot' || event.kind === 'snapshot.part') return this.flush();
     this.timer ??= setTimeout(() => {
       if (!this.flush()) this.socket.resync();
     }, FRAME_MS);

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest';
 
-import type { LiveEvent } from '../api/types';
+import type { FleetEvent } from '../api/types';
 import { aHost, aJob, ago, aProgress, NOW } from '../test/samples';
 import { apply, applyAll, EMPTY, ENDED_KEPT, SAMPLES_KEPT, type LiveState } from './reducer';
 
-const snapshot: LiveEvent = {
+const snapshot: FleetEvent = {
   kind: 'snapshot',
   rev: 10,
   hosts: [aHost('web-1'), aHost('db-1')],
   jobs: [aJob('j1', { progress: aProgress(0.2) })],
 };
 const start = apply(EMPTY, snapshot, NOW).state;
-const progress = (rev: number, part: number, id = 'j1'): LiveEvent => ({
+const progress = (rev: number, part: number, id = 'j1'): FleetEvent => ({
   kind: 'job.progress',
   rev,
   job_id: id,
@@ -19,6 +19,20 @@ const progress = (rev: number, part: number, id = 'j1'): LiveEvent => ({
 });
 
 describe('a snapshot', () => {
+  it('may come in parts, of which none may be missing and none be left from a line that was lost', () => {
+    const part = (number: number, name: string): FleetEvent => ({ kind: 'snapshot.part', number, hosts: [aHost(name)] });
+    const end: FleetEvent = { kind: 'snapshot', rev: 3, parts: 2, hosts: [aHost('c')], jobs: [] };
+    const names = (events: FleetEvent[]) => {
+      const { state, gap } = applyAll(start, events, NOW);
+      return gap ? 'gap' : [...state.hosts.values()].map((host) => host.name).join(' ');
+    };
+    expect(names([part(1, 'a'), part(2, 'b'), end])).toBe('a b c');
+    expect(names([part(1, 'lost'), part(1, 'a'), part(2, 'b'), end])).toBe('a b c');
+    expect(names([part(1, 'lost'), { ...end, parts: 0 }])).toBe('c');
+    expect(names([part(2, 'b'), end])).toBe('gap');
+    expect(names([part(1, 'a'), part(2, 'b')])).toBe('web-1 db-1');
+  });
+
   it('is the whole truth', () => {
     expect(start.rev).toBe(10);
     expect([...start.hosts.values()].map((host) => host.name)).toEqual(['web-1', 'db-1']);
@@ -85,7 +99,7 @@ describe('increments', () => {
   });
 
   it('of a kind this page does not know are passed over', () => {
-    const { state, gap } = apply(start, { kind: 'weather', rev: 11 } as unknown as LiveEvent, NOW);
+    const { state, gap } = apply(start, { kind: 'weather', rev: 11 } as unknown as FleetEvent, NOW);
     expect(gap).toBe(false);
     expect(state.rev).toBe(11);
     expect(state.hosts).toBe(start.hosts);
@@ -118,7 +132,7 @@ describe('a job', () => {
 
 describe('a batch', () => {
   it('comes to the same as its events one by one', () => {
-    const events: LiveEvent[] = [
+    const events: FleetEvent[] = [
       progress(11, 0.4),
       { kind: 'host', rev: 12, host: aHost('web-1', { state: 'offline' }) },
       { kind: 'ping' },
@@ -138,7 +152,7 @@ describe('a batch', () => {
 });
 
 it('a page open for weeks keeps the newest ended jobs and every job under way', () => {
-  const events: LiveEvent[] = Array.from({ length: ENDED_KEPT * 2 + 10 }, (_, i) => ({
+  const events: FleetEvent[] = Array.from({ length: ENDED_KEPT * 2 + 10 }, (_, i) => ({
     kind: 'job',
     rev: 11 + i,
     job: aJob(`e${i}`, { status: 'succeeded', created_at: ago(10_000 - i) }),

@@ -1,7 +1,7 @@
 // What the live socket has told so far, and how one more event changes it. Pure: no clock, no
 // socket. A batch is applied at once so that a busy fleet costs one copy per frame, not one per event.
 
-import { isEnded, type Alert, type Host, type Job, type LiveEvent, type Progress } from '../api/types';
+import { isEnded, type Alert, type FleetEvent, type Host, type Job, type Progress } from '../api/types';
 import { byText } from '../order';
 
 /** One point of a job's speed, by this browser's clock. */
@@ -13,6 +13,8 @@ export interface Sample {
 export interface LiveState {
   /** The newest revision seen; -1 before the first snapshot. */
   rev: number;
+  /** Hosts of a snapshot whose end is still to come. */
+  parts: readonly (readonly Host[])[];
   hosts: ReadonlyMap<string, Host>;
   jobs: ReadonlyMap<string, Job>;
   speeds: ReadonlyMap<string, readonly Sample[]>;
@@ -31,15 +33,15 @@ export const ENDED_KEPT = 200;
 /** Speed samples kept per job: ten minutes at the four per second the server sends at most. */
 export const SAMPLES_KEPT = 2400;
 
-export const EMPTY: LiveState = { rev: -1, hosts: new Map(), jobs: new Map(), speeds: new Map(), alerts: new Map() };
+export const EMPTY: LiveState = { rev: -1, parts: [], hosts: new Map(), jobs: new Map(), speeds: new Map(), alerts: new Map() };
 
 /** The state after one event. */
-export function apply(state: LiveState, event: LiveEvent, at: number): Applied {
+export function apply(state: LiveState, event: FleetEvent, at: number): Applied {
   return applyAll(state, [event], at);
 }
 
 /** The state after some events, in order. Stops at the first gap. */
-export function applyAll(state: LiveState, events: readonly LiveEvent[], at: number): Applied {
+export function applyAll(state: LiveState, events: readonly FleetEvent[], at: number): Applied {
   const draft = new Draft(state);
   for (const event of events) {
     if (!draft.take(event, at)) return { state: draft.finish(), gap: true };
@@ -50,6 +52,7 @@ export function applyAll(state: LiveState, events: readonly LiveEvent[], at: num
 /** Copies each map only when something in it changes, so that what stands still stays identical. */
 class Draft {
   private rev: number;
+  private parts: readonly (readonly Host[])[];
   private hosts?: Map<string, Host>;
   private jobs?: Map<string, Job>;
   private speeds?: Map<string, readonly Sample[]>;
@@ -57,12 +60,18 @@ class Draft {
 
   constructor(private readonly base: LiveState) {
     this.rev = base.rev;
+    this.parts = base.parts;
   }
 
   /** False when the event cannot follow what is known. */
-  take(event: LiveEvent, at: number): boolean {
+  take(event: FleetEvent, at: number): boolean {
     if (event.kind === 'ping') return true;
     if (event.kind === 'snapshot') return this.restart(event);
+    if (event.kind === 'snapshot.part') {
+      // The first one also ends what a line that was lost has left behind.
+      this.parts = event.number === 1 ? [event.hosts] : [...this.parts, event.hosts];
+      return true;
+    }
     if (this.rev < 0) return false;
     // A revision already seen repeats what is known.
     if (event.rev <= this.rev) return true;
@@ -70,7 +79,7 @@ class Draft {
     return this.increment(event, at);
   }
 
-  private increment(event: Exclude<LiveEvent, { kind: 'ping' | 'snapshot' }>, at: number): boolean {
+  private increment(event: Exclude<FleetEvent, { kind: 'ping' | 'snapshot' | 'snapshot.part' }>, at: number): boolean {
     switch (event.kind) {
       case 'host':
         this.writeHosts().set(event.host.id, event.host);
@@ -92,9 +101,13 @@ class Draft {
     }
   }
 
-  private restart(event: Extract<LiveEvent, { kind: 'snapshot' }>): boolean {
+  private restart(event: Extract<FleetEvent, { kind: 'snapshot' }>): boolean {
+    const wanted = event.parts ?? 0;
+    if (wanted > 0 && this.parts.length !== wanted) return false;
+    const parts = wanted > 0 ? this.parts : [];
     this.rev = event.rev;
-    this.hosts = new Map(event.hosts.map((host) => [host.id, host]));
+    this.hosts = new Map([...parts, event.hosts].flat().map((host) => [host.id, host]));
+    this.parts = [];
     this.jobs = new Map(event.jobs.map((job) => [job.id, job]));
     this.alerts = new Map(event.alerts?.map((alert) => [alert.id, alert]));
     const jobs = this.jobs;
@@ -149,6 +162,7 @@ class Draft {
     if (this.jobs) this.forgetOld(this.jobs);
     return {
       rev: this.rev,
+      parts: this.parts,
       hosts: this.hosts ?? this.base.hosts,
       jobs: this.jobs ?? this.base.jobs,
       speeds: this.speeds ?? this.base.speeds,

@@ -3,7 +3,7 @@
 
 import type { Wire } from './socket';
 
-export type FromTab = { kind: 'join'; address: string; who: string } | { kind: 'leave' } | { kind: 'here' };
+export type FromTab = { kind: 'join'; address: string; who: string } | { kind: 'say'; text: string } | { kind: 'leave' } | { kind: 'here' };
 export type ToTab = { kind: 'opened' } | { kind: 'message'; text: string } | { kind: 'closed'; code: number };
 
 const HERE_MS = 20_000;
@@ -33,6 +33,11 @@ class SharedLine implements Wire {
     this.timer = setInterval(() => this.say({ kind: 'here' }), HERE_MS);
     addEventListener('pagehide', this.leave);
     this.say({ kind: 'join', address, who });
+  }
+
+  send(text: string): void {
+    if (this.own) this.own.send(text);
+    else this.say({ kind: 'say', text });
   }
 
   close(): void {

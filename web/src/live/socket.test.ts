@@ -11,6 +11,10 @@ class FakeWire implements Wire {
   onmessage: Wire['onmessage'] = null;
   onclose: Wire['onclose'] = null;
   closed = false;
+  said: string[] = [];
+  send(text: string): void {
+    this.said.push(text);
+  }
   close(): void {
     this.closed = true;
   }

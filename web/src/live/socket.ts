@@ -2,6 +2,7 @@
 // outside (socket, timers, chance) is given, so that tests drive it without waiting.
 
 import type { LiveEvent } from '../api/types';
+import { readEvent } from './event';
 import { OTHER_PERSON } from './hub';
 
 export type Phase = 'connecting' | 'live' | 'reconnecting' | 'stopped';
@@ -10,6 +11,7 @@ export interface Wire {
   onopen: (() => void) | null;
   onmessage: ((message: { data: unknown }) => void) | null;
   onclose: ((event: { code: number }) => void) | null;
+  send(text: string): void;
   close(): void;
 }
 
@@ -74,6 +76,11 @@ export class LiveSocket {
     this.dial();
   }
 
+  /** Says something to the server; nothing while the line is not live. */
+  say(word: unknown): void {
+    if (this.heard) this.wire?.send(JSON.stringify(word));
+  }
+
   /** What came does not fit: begins again with a new snapshot. */
   resync(): void {
     if (!this.stopped) this.lost();
@@ -95,7 +102,7 @@ export class LiveSocket {
 
   private receive(data: unknown): void {
     this.arm(SILENCE_MS);
-    const event = read(data);
+    const event = readEvent(data);
     if (!event || !this.handlers.event(event)) return this.lost();
     if (event.kind === 'snapshot' && !this.heard) {
       this.heard = true;
@@ -126,16 +133,5 @@ export class LiveSocket {
     if (!wire) return;
     wire.onopen = wire.onmessage = wire.onclose = null;
     wire.close();
-  }
-}
-
-function read(data: unknown): LiveEvent | undefined {
-  if (typeof data !== 'string') return undefined;
-  try {
-    const value: unknown = JSON.parse(data);
-    const isEvent = typeof value === 'object' && value !== null && 'kind' in value;
-    return isEvent ? (value as LiveEvent) : undefined;
-  } catch {
-    return undefined;
   }
 }

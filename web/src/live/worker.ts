@@ -34,6 +34,8 @@ class PortTab implements Tab {
     if (said.kind === 'join') {
       address = said.address;
       hub.join(this, said.who);
+    } else if (said.kind === 'say') {
+      hub.say(this, said.text);
     } else if (said.kind === 'leave') {
       heard.delete(this);
       hub.leave(this);

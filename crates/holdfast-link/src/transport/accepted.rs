@@ -119,8 +119,12 @@ pub(crate) type AcceptedSocket = Socket<TokioIo<hyper::upgrade::Upgraded>>;
 impl Accepted {
     /// The WebSocket itself, for a conversation in other words than the link's. It reads messages
     /// of at most `message_max` bytes, and at most as many pieces a second as `rate` allows frames.
+    /// What it writes may have any size: whoever writes waits for each message to be gone.
     pub async fn into_websocket(self, rate: Rate, message_max: usize) -> AcceptedWebSocket {
-        let limits = limits().max_message_size(Some(message_max)).max_frame_size(Some(message_max));
+        let limits = limits()
+            .max_message_size(Some(message_max))
+            .max_frame_size(Some(message_max))
+            .max_write_buffer_size(usize::MAX);
         let stream = Metered::new(self.stream).limit(Some(rate));
         WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await
     }

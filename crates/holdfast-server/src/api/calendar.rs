@@ -128,9 +128,7 @@ async fn list(
     let now = state.store.now();
     let mut upcoming = Upcoming { schedules: Vec::new(), more: false };
     let mut left = ALL_RUNS_MAX;
-    let mut hosts = state.live.hosts().await?;
-    hosts.retain(|host| principal.scope.holds(&host.host_group));
-    for host in hosts {
+    for host in state.live.hosts_in(&principal.scope).await {
         for group in host.groups {
             let Some(schedule) = group.schedule else { continue };
             let (runs, more) = runs(&schedule, now, hours, left.min(RUNS_MAX));

@@ -11,23 +11,50 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     AppState,
-    extract::{Body, Segments},
+    extract::{Body, Params, Segments},
+    jobs::limit,
     problem::{Problem, ProblemBody},
     validate,
 };
 use crate::{
     auth::{Access, Principal, Role, guard::outside_scope},
+    live::{HostQuery, HostSort},
     openapi,
     store::{HostChange, NewHost},
-    view::HostView,
+    verdict::Standing,
+    view::{HostPage, HostState, HostView},
 };
 
-/// All hosts.
-#[derive(Serialize, ToSchema)]
-struct Hosts {
-    /// By name.
-    hosts: Vec<HostView>,
+/// Which hosts to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Filter {
+    /// Words; each must be found in the name, the machine's own name, the host group, the labels,
+    /// the system, or the names of the source groups and their repositories.
+    search: Option<String>,
+    /// Only hosts in this state.
+    #[param(value_type = Option<HostState>)]
+    state: Option<String>,
+    /// Only hosts whose verdict is this.
+    #[param(value_type = Option<Standing>)]
+    standing: Option<String>,
+    /// Only hosts of this host group; of none when empty.
+    host_group: Option<String>,
+    /// `name` (the default), `standing` (the worst first), `last_backup` (the oldest first) or
+    /// `next_backup` (the soonest first).
+    sort: Option<String>,
+    /// At most this many, 1 to 500.
+    #[param(default = 100)]
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
 }
+
+/// How many hosts a page has when nobody says.
+const PAGE_SIZE: u32 = 100;
+/// How many hosts a page may have.
+const PAGE_SIZE_MAX: u32 = 500;
 
 /// A host to add.
 #[derive(Deserialize, ToSchema)]
@@ -85,13 +112,57 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(openapi::routes(admin, routes!(renew)))
 }
 
-/// Lists the hosts by name.
-#[utoipa::path(get, path = "/hosts", tag = "hosts", operation_id = "list_hosts",
-    responses((status = 200, body = Hosts)))]
-async fn list(State(state): State<AppState>, principal: Principal) -> Result<Json<Hosts>, Problem> {
-    let mut hosts = state.live.hosts().await?;
-    hosts.retain(|host| principal.scope.holds(&host.host_group));
-    Ok(Json(Hosts { hosts }))
+/// Lists hosts. In another order than by name, a host that changes while pages are read may be
+/// missed or come twice.
+#[utoipa::path(get, path = "/hosts", tag = "hosts", operation_id = "list_hosts", params(Filter),
+    responses((status = 200, body = HostPage),
+        (status = 400, body = ProblemBody,
+            description = "`invalid_state`, `invalid_standing`, `invalid_sort` or \
+                `invalid_limit`")))]
+async fn list(
+    State(state): State<AppState>,
+    principal: Principal,
+    Params(filter): Params<Filter>,
+) -> Result<Json<HostPage>, Problem> {
+    let search = filter.search.unwrap_or_default().to_lowercase();
+    let query = HostQuery {
+        scope: principal.scope,
+        words: search.split_whitespace().map(str::to_owned).collect(),
+        state: filter.state.as_deref().map(host_state).transpose()?,
+        standing: filter.standing.as_deref().map(standing).transpose()?,
+        host_group: filter.host_group,
+        sort: filter.sort.as_deref().map(sort).transpose()?.unwrap_or_default(),
+        after: filter.after,
+        limit: limit(filter.limit.unwrap_or(PAGE_SIZE), PAGE_SIZE_MAX)? as usize,
+    };
+    Ok(Json(state.live.list_hosts(&query).await))
+}
+
+fn host_state(word: &str) -> Result<HostState, Problem> {
+    match word {
+        "pending" => Ok(HostState::Pending),
+        "online" => Ok(HostState::Online),
+        "offline" => Ok(HostState::Offline),
+        _ => Err(unknown("invalid_state", word, "Use pending, online or offline.")),
+    }
+}
+
+fn standing(word: &str) -> Result<Standing, Problem> {
+    Standing::from_word(word).ok_or_else(|| {
+        let action = "Use protected, paused, at_risk, stale or never.";
+        unknown("invalid_standing", word, action)
+    })
+}
+
+fn sort(word: &str) -> Result<HostSort, Problem> {
+    HostSort::from_word(word).ok_or_else(|| {
+        let action = "Use name, standing, last_backup or next_backup.";
+        unknown("invalid_sort", word, action)
+    })
+}
+
+fn unknown(code: &'static str, word: &str, action: &str) -> Problem {
+    Problem::invalid(code, format!("`{}` is not known here.", validate::shown(word)), action)
 }
 
 /// Adds a host. Its agent enrols with the token in the answer.

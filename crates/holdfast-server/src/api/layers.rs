@@ -89,8 +89,9 @@ async fn secure(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     if api {
-        // Answers hold secrets once (tokens) and the state of the moment always.
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Answers hold secrets once (tokens) and the state of the moment always. Lists that have
+        // a tag say themselves that they may be kept, to be asked for again.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
     response
 }

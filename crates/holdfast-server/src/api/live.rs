@@ -1,21 +1,21 @@
-//! The live socket: the whole fleet, then every change, as JSON text.
+//! The live socket: the whole fleet, then every change, as JSON text; and the logs that the browser
+//! asks to follow.
 
 use std::time::Duration;
 
-use axum::{
-    body::Bytes,
-    extract::{
-        State,
-        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade},
-    },
-    response::Response,
-};
+use axum::{extract::State, response::Response};
+use futures_util::{SinkExt, StreamExt};
+use holdfast_link::{Accepted, AcceptedWebSocket, NotAnUpgrade, Upgrade, session::Rate};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::tungstenite::{
+    Bytes, Message, Utf8Bytes,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 use super::AppState;
 use crate::{
     auth::Principal,
-    live::{FeedEnd, Narrow, Subscription},
+    live::{FeedEnd, Logs, Narrow, Subscription},
 };
 
 /// How often a browser hears something, at least; proxies cut a line that is silent for a minute.
@@ -27,8 +27,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(70);
 /// How long one write may take.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Browsers have nothing to say here; what they may send is bounded accordingly.
+/// Browsers have little to say here; what they may send is bounded accordingly.
 const MESSAGE_SIZE_MAX: usize = 4 * 1024;
+
+/// How fast a browser may talk before it is read more slowly. Pages say which logs they show, and
+/// browsers answer pings.
+const RATE: Rate = Rate { frames: 20, bytes: 20 * 1024, burst: Duration::from_secs(10) };
 
 /// The close code for a browser that is too slow. It reconnects and gets a new snapshot.
 const TOO_SLOW: u16 = 4408;
@@ -46,51 +50,41 @@ const PING: Message = Message::Ping(Bytes::new());
 pub(super) async fn open(
     State(state): State<AppState>,
     principal: Principal,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    upgrade
-        // The defaults are made for few connections with large messages: 128 KiB each.
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(8 * 1024)
-        .max_message_size(MESSAGE_SIZE_MAX)
-        .max_frame_size(MESSAGE_SIZE_MAX)
-        .on_upgrade(async move |socket| run(socket, &state, &principal).await)
+    upgrade: Result<Upgrade, NotAnUpgrade>,
+) -> Result<Response, NotAnUpgrade> {
+    Ok(upgrade?.open(async move |socket| run(socket, &state, &principal).await))
 }
 
 /// Feeds one browser until either side has had enough.
-async fn run(mut socket: WebSocket, state: &AppState, principal: &Principal) {
+async fn run(socket: Accepted, state: &AppState, principal: &Principal) {
+    let mut socket = socket.into_websocket(RATE, MESSAGE_SIZE_MAX).await;
     let mut access = state.store.access_changes();
     let mut feed = state.live.subscribe();
     let mut narrow = Narrow::new(principal.scope.clone());
+    let mut logs = Logs::new(state.store.clone(), principal.scope.clone());
     let mut ping = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard_at = Instant::now();
     let end = loop {
-        // Stopping first, then what the browser says, then ours: a browser that floods us is read
-        // and dropped, one that never reads runs into the write deadline.
+        // Stopping first, then what comes at a bounded pace, then the updates: a browser that
+        // floods us is read slowly, one that never reads runs into the write deadline.
         let next = tokio::select! {
             biased;
             () = state.stop.cancelled() => break Some((GOING_AWAY, "the server stops")),
-            heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
-                Some(Ok(_)) => {
-                    heard_at = Instant::now();
-                    continue;
+            heard = socket.next() => {
+                heard_at = Instant::now();
+                match heard {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
+                    Some(Ok(Message::Text(text))) => logs.hear(&text).map(Message::Text),
+                    Some(Ok(_)) => None,
                 }
             },
             _ = access.changed() => {
-                if may_stay(state, principal).await {
-                    continue;
+                if !may_stay(state, principal).await {
+                    break Some(SIGNED_OUT);
                 }
-                break Some(SIGNED_OUT);
+                None
             }
-            update = next_update(&mut feed) => match update {
-                Ok(update) => match narrow.keep(update) {
-                    Some(text) => Message::Text(text),
-                    None => continue,
-                },
-                Err(close) => break close,
-            },
             _ = ping.tick() => {
                 if heard_at.elapsed() > SILENCE_MAX || !write(&mut socket, PING).await {
                     break None;
@@ -99,15 +93,21 @@ async fn run(mut socket: WebSocket, state: &AppState, principal: &Principal) {
                 if !may_stay(state, principal).await {
                     break Some(SIGNED_OUT);
                 }
-                Message::text(r#"{"kind":"ping"}"#)
+                Some(Message::text(r#"{"kind":"ping"}"#))
             }
+            () = logs.ready() => logs.tell().await.map(Message::Text),
+            update = next_update(&mut feed) => match update {
+                Ok(update) => narrow.keep(update).map(Message::Text),
+                Err(close) => break close,
+            },
         };
+        let Some(next) = next else { continue };
         if !write(&mut socket, next).await {
             break None;
         }
     };
     if let Some((code, reason)) = end {
-        let frame = CloseFrame { code, reason: reason.into() };
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
         write(&mut socket, Message::Close(Some(frame))).await;
     }
 }
@@ -134,6 +134,6 @@ async fn next_update(feed: &mut Subscription) -> Result<Utf8Bytes, Option<(u16, 
 }
 
 /// Whether the message went out in time.
-async fn write(socket: &mut WebSocket, message: Message) -> bool {
+async fn write(socket: &mut AcceptedWebSocket, message: Message) -> bool {
     matches!(timeout(WRITE_DEADLINE, socket.send(message)).await, Ok(Ok(())))
 }

@@ -40,7 +40,7 @@ pub(super) async fn hosts(live: &Live, only: Option<&[HostId]>) -> Result<Vec<Ho
 /// The fleet in numbers.
 pub(super) async fn overview(live: &Live, scope: &Scope) -> Result<Overview, Error> {
     let mut overview = Overview::default();
-    for host in live.hosts().await?.into_iter().filter(|host| scope.holds(&host.host_group)) {
+    for host in live.hosts_in(scope).await {
         overview.hosts_total += 1;
         overview.hosts_online += u64::from(host.state == HostState::Online);
         let counter = match host.verdict.standing {

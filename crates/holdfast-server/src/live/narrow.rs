@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 
-use axum::extract::ws::Utf8Bytes;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::auth::Scope;
 
@@ -31,7 +31,7 @@ impl Narrow {
         }
         let mut update: Value = serde_json::from_str(text.as_str()).ok()?;
         let kept = match update["kind"].as_str()? {
-            "snapshot" => self.snapshot(&mut update),
+            "snapshot" | "snapshot.part" => self.snapshot(&mut update),
             "host" => return self.host(&update, text),
             "host.removed" => self.hosts.remove(update["host_id"].as_str()?),
             "job" => self.job(&update["job"]),
@@ -43,12 +43,12 @@ impl Narrow {
     }
 
     fn snapshot(&mut self, update: &mut Value) -> bool {
-        retain(&mut update["hosts"], |host| {
+        retain(update.get_mut("hosts"), |host| {
             let theirs = self.scope.holds(host["host_group"].as_str().unwrap_or_default());
             theirs && host["id"].as_str().is_some_and(|id| self.hosts.insert(id.to_owned()))
         });
-        retain(&mut update["jobs"], |job| self.job(job));
-        retain(&mut update["alerts"], |alert| self.is_about_theirs(alert));
+        retain(update.get_mut("jobs"), |job| self.job(job));
+        retain(update.get_mut("alerts"), |alert| self.is_about_theirs(alert));
         true
     }
 
@@ -86,8 +86,8 @@ impl Narrow {
     }
 }
 
-fn retain(list: &mut Value, keep: impl FnMut(&Value) -> bool) {
-    if let Some(list) = list.as_array_mut() {
+fn retain(list: Option<&mut Value>, keep: impl FnMut(&Value) -> bool) {
+    if let Some(list) = list.and_then(Value::as_array_mut) {
         list.retain(keep);
     }
 }
@@ -130,6 +130,17 @@ mod tests {
         assert!(keep(&mut view, &progress("1")).is_some());
         assert!(keep(&mut view, &progress("2")).is_none());
         assert!(keep(&mut view, &json!({"kind": "something new"})).is_none());
+    }
+
+    #[test]
+    fn hosts_that_come_before_the_snapshot_are_narrowed_too() {
+        let mut view = narrow("dmz");
+        let part = json!({"kind": "snapshot.part", "hosts": [host("a", "dmz"), host("b", "lan")]});
+        let kept = json!({"kind": "snapshot.part", "hosts": [host("a", "dmz")]});
+        assert_eq!(keep(&mut view, &part), Some(kept));
+        let jobs = json!([{"id": "1", "host_id": "a"}, {"id": "2", "host_id": "b"}]);
+        let snapshot = json!({"kind": "snapshot", "rev": 1, "hosts": [], "jobs": jobs});
+        assert_eq!(keep(&mut view, &snapshot).unwrap()["jobs"].as_array().unwrap().len(), 1);
     }
 
     #[test]

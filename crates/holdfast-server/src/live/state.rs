@@ -1,8 +1,10 @@
 //! The view in memory, and the texts of its updates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use axum::extract::ws::Utf8Bytes;
 use holdfast_protocol::{
     HostId, JobId,
     dialect::Ability,
@@ -11,14 +13,19 @@ use holdfast_protocol::{
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{ENDED_JOBS, Presence};
 use crate::{
     alert::State as AlertState,
     store::JobRow,
-    view::{AlertView, HostState, HostView, JobErrorView, JobView, ProgressView},
+    view::{AlertView, HostBrief, HostState, HostView, JobErrorView, JobView, ProgressView},
 };
+
+/// Hosts in one text of a snapshot.
+const HOSTS_PER_PART: usize = 500;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -36,7 +43,7 @@ pub(super) struct State {
     progress: BTreeMap<JobId, Shown>,
     /// Whose progress waits to be told, and from when on.
     waiting: BTreeSet<(Instant, JobId)>,
-    snapshot: Option<Utf8Bytes>,
+    snapshot: Option<Arc<[Utf8Bytes]>>,
     pub(super) presence: BTreeMap<HostId, Presence>,
     /// What could not be read when it changed.
     pub(super) stale: BTreeSet<HostId>,
@@ -51,26 +58,69 @@ struct Shown {
     waits_for: Option<Instant>,
 }
 
-#[derive(Serialize)]
+/// What the live socket says of the fleet. What has a `rev` comes with a higher one than all before
+/// it; beside these there is a `ping` now and then.
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "kind")]
-enum Update<'a> {
+#[schema(as = FleetEvent)]
+pub(crate) enum Update<'a> {
+    /// Hosts of the snapshot that comes behind it. The first part has the number 1.
+    #[serde(rename = "snapshot.part")]
+    Part {
+        number: usize,
+        #[schema(value_type = Vec<HostBrief>)]
+        hosts: Vec<HostBrief<'a>>,
+    },
+    /// Everything: these hosts, and those of the parts before it.
     #[serde(rename = "snapshot")]
     Snapshot {
         rev: u64,
-        hosts: Vec<&'a HostView>,
+        /// How many parts came before it.
+        parts: usize,
+        #[schema(value_type = Vec<HostBrief>)]
+        hosts: Vec<HostBrief<'a>>,
+        #[schema(value_type = Vec<JobView>)]
         jobs: Vec<&'a JobView>,
+        #[schema(value_type = Vec<AlertView>)]
         alerts: Vec<&'a AlertView>,
     },
+    /// An alert that is new or has changed.
     #[serde(rename = "alert")]
-    Alert { rev: u64, alert: &'a AlertView },
+    Alert {
+        rev: u64,
+        #[schema(value_type = AlertView)]
+        alert: &'a AlertView,
+    },
+    /// A host that is new or has changed, or of which something has that is not told here.
     #[serde(rename = "host")]
-    Host { rev: u64, host: &'a HostView },
+    Host {
+        rev: u64,
+        #[schema(value_type = HostBrief)]
+        host: &'a HostBrief<'a>,
+    },
+    /// A host that is gone.
     #[serde(rename = "host.removed")]
-    HostRemoved { rev: u64, host_id: HostId },
+    HostRemoved {
+        rev: u64,
+        #[schema(value_type = Uuid)]
+        host_id: HostId,
+    },
+    /// A job that is new or has changed.
     #[serde(rename = "job")]
-    Job { rev: u64, job: &'a JobView },
+    Job {
+        rev: u64,
+        #[schema(value_type = JobView)]
+        job: &'a JobView,
+    },
+    /// How far a job is that was told before.
     #[serde(rename = "job.progress")]
-    Progress { rev: u64, job_id: JobId, progress: &'a ProgressView },
+    Progress {
+        rev: u64,
+        #[schema(value_type = Uuid)]
+        job_id: JobId,
+        #[schema(value_type = ProgressView)]
+        progress: &'a ProgressView,
+    },
 }
 
 impl Update<'_> {
@@ -80,19 +130,27 @@ impl Update<'_> {
 }
 
 impl State {
-    pub(super) fn snapshot(&mut self) -> Utf8Bytes {
+    /// Everything, in as many texts as it takes: a browser reads each at a time of its own, and
+    /// each has its own time to arrive.
+    pub(super) fn snapshot(&mut self) -> Arc<[Utf8Bytes]> {
         if let Some(snapshot) = &self.snapshot {
-            return snapshot.clone();
+            return Arc::clone(snapshot);
         }
         let mut hosts: Vec<&HostView> = self.hosts.values().collect();
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut parts = hosts.chunks(HOSTS_PER_PART).map(briefs);
+        let last = parts.next_back().unwrap_or_default();
+        let part = |(number, hosts)| Update::Part { number, hosts }.text();
+        let mut texts: Vec<_> = (1..).zip(parts).map(part).collect();
         let mut jobs: Vec<&JobView> = self.jobs.values().collect();
         jobs.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
         let mut alerts: Vec<&AlertView> = self.alerts.values().collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse((alert.severity, alert.first_seen_at)));
-        let text = Update::Snapshot { rev: self.rev, hosts, jobs, alerts }.text();
-        self.snapshot = Some(text.clone());
-        text
+        let parts = texts.len();
+        texts.push(Update::Snapshot { rev: self.rev, parts, hosts: last, jobs, alerts }.text());
+        let snapshot = Arc::from(texts);
+        self.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
     }
 
     /// Puts a host in; the update for the browsers, when it differs from what they have.
@@ -101,7 +159,7 @@ impl State {
             return None;
         }
         let rev = self.next_rev();
-        let text = Update::Host { rev, host: &host }.text();
+        let text = Update::Host { rev, host: &host.brief() }.text();
         let online = |host: &HostView| usize::from(host.state == HostState::Online);
         self.online += online(&host);
         let before = self.hosts.insert(host.id, host);
@@ -145,6 +203,10 @@ impl State {
 
     pub(super) fn hosts(&self) -> Vec<HostView> {
         self.hosts.values().cloned().collect()
+    }
+
+    pub(super) fn all_hosts(&self) -> impl Iterator<Item = &HostView> {
+        self.hosts.values()
     }
 
     pub(super) fn set_job(&mut self, job: JobView) -> Option<Utf8Bytes> {
@@ -304,6 +366,10 @@ impl State {
         self.rev += 1;
         self.rev
     }
+}
+
+fn briefs<'a>(hosts: &[&'a HostView]) -> Vec<HostBrief<'a>> {
+    hosts.iter().map(|host| host.brief()).collect()
 }
 
 pub(super) fn is_active(status: Status) -> bool {

@@ -116,27 +116,35 @@ async fn prune(
     Ok(jobs.len().try_into().unwrap_or(i64::MAX))
 }
 
-/// Stores the lines of a round in one transaction. Lines of jobs that are not known (yet) come
-/// back.
-pub(super) async fn commit(
-    pool: &SqlitePool,
-    round: Vec<LogBatch>,
-) -> Result<Vec<LogBatch>, sqlx::Error> {
+/// What became of a round of lines.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// The jobs whose log has grown.
+    pub(super) grown: Vec<JobId>,
+    /// Lines of jobs that are not known (yet).
+    pub(super) unknown: Vec<LogBatch>,
+}
+
+/// Stores the lines of a round in one transaction.
+pub(super) async fn commit(pool: &SqlitePool, round: Vec<LogBatch>) -> Result<Stored, sqlx::Error> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let mut unknown = Vec::new();
+    let mut done = Stored::default();
     let mut by_job: BTreeMap<(HostId, JobId), Vec<Line>> = BTreeMap::new();
     for batch in round {
         by_job.entry((batch.host, batch.stream.job_id)).or_default().extend(batch.stream.lines);
     }
     for ((host, job_id), lines) in by_job {
         match owner(&mut tx, job_id).await? {
-            Some(owner) if owner == host => store(&mut tx, job_id, &lines).await?,
+            Some(owner) if owner == host => {
+                store(&mut tx, job_id, &lines).await?;
+                done.grown.push(job_id);
+            }
             Some(_) => tracing::warn!(%host, %job_id, "log lines for another host's job"),
-            None => unknown.push(LogBatch { host, stream: Stream { job_id, lines } }),
+            None => done.unknown.push(LogBatch { host, stream: Stream { job_id, lines } }),
         }
     }
     tx.commit().await?;
-    Ok(unknown)
+    Ok(done)
 }
 
 async fn owner(

@@ -160,7 +160,10 @@ impl Task {
 
     async fn commit_logs(&mut self, round: Vec<LogBatch>) {
         match log::commit(&self.pool, round).await {
-            Ok(unknown) => unknown.into_iter().for_each(|batch| self.hold(batch)),
+            Ok(stored) => {
+                stored.unknown.into_iter().for_each(|batch| self.hold(batch));
+                stored.grown.into_iter().for_each(|job| self.bus.touch_log(job));
+            }
             Err(error) => tracing::warn!(%error, "log lines were not stored"),
         }
     }

@@ -106,7 +106,7 @@ async fn another_sites_page_changes_nothing_with_the_cookie() {
         let answer = browse(&server, Method::GET, "/live", &socket, "").await;
         answer.expect_problem(403, "other_origin");
     }
-    assert_eq!(server.get("/hosts").await.expect(200), json!({"hosts": []}));
+    assert_eq!(server.get("/hosts").await.expect(200), json!({"hosts": [], "total": 0}));
     let evil = [("origin", "https://evil.example")];
     let answer = browse(&server, Method::POST, "/sign-in", &evil, "{}").await;
     answer.expect_problem(403, "other_origin");

@@ -12,12 +12,12 @@ use tokio_tungstenite::{
 
 use crate::support::Server;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// How long a message may take. Nothing here takes near that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn listen(server: &Server) -> SocketAddr {
+pub(crate) async fn listen(server: &Server) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = server.router.clone();
@@ -25,7 +25,7 @@ async fn listen(server: &Server) -> SocketAddr {
     address
 }
 
-async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     headers: &[(&'static str, String)],
 ) -> Result<Socket, tungstenite::Error> {
@@ -36,11 +36,11 @@ async fn connect(
     connect_async(request).await.map(|(socket, _)| socket)
 }
 
-async fn next(socket: &mut Socket) -> Message {
+pub(crate) async fn next(socket: &mut Socket) -> Message {
     tokio::time::timeout(PATIENCE, socket.next()).await.unwrap().unwrap().unwrap()
 }
 
-async fn next_json(socket: &mut Socket) -> Value {
+pub(crate) async fn next_json(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).await.to_text().unwrap()).unwrap()
 }
 

@@ -15,8 +15,10 @@ mod channels;
 mod enrolment;
 mod fleet;
 mod foreign;
+mod hosts;
 mod jobs;
 mod live;
+mod logs;
 mod matrix;
 mod metrics;
 #[cfg(feature = "oidc")]

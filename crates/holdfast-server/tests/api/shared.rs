@@ -2,25 +2,15 @@
 
 use axum::http::Method;
 use holdfast_link::{Record, Store as _};
-use holdfast_protocol::{
-    Incarnation, Message, PROTOCOL_VERSION, RepositoryId,
-    message::{
-        link::{Facts, Hello},
-        snapshot,
-    },
-};
-use holdfast_server::store::{Enrolment, HostStore};
+use holdfast_protocol::{Message, RepositoryId, message::snapshot};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, session};
 
 /// Ids that begin alike, so that a short one does not tell them apart.
 const OURS: &str = "0123456789aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const THEIRS: &str = "0123456789bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-
-/// What an agent of ours can do, as far as this matters here.
-const CAPABILITIES: [&str; 7] = ["restore", "diff", "stats", "tag", "forget", "ls", "dump"];
 
 /// A server with `web-1` in the host group `dmz` and `db-1` in `lan`, which share the repository
 /// `main` and have a snapshot each, and tokens in `dmz`.
@@ -81,35 +71,6 @@ async fn list(server: &Server, host: &str, id: &str) {
     let (kind, payload) = (report.kind().to_owned(), report.encode());
     let record = Record { seq: 1, ts: Timestamp::now(), kind, payload };
     session(server, host).await.apply(vec![record]).await.unwrap();
-}
-
-/// The store as the link of the host's agent has it.
-async fn session(server: &Server, host: &str) -> HostStore {
-    let renewed = server.post(&format!("/hosts/{host}/enrolment-token"), &json!({})).await;
-    let token = renewed.expect(201)["enrolment_token"].as_str().unwrap().to_owned();
-    let incarnation = Incarnation::from_uuid(uuid::Uuid::new_v4());
-    let enrolment = Enrolment {
-        token: holdfast_protocol::message::config::Secret::new(token),
-        incarnation,
-        hostname: host.to_owned(),
-        os: "linux".to_owned(),
-        arch: "amd64".to_owned(),
-        agent_version: "0.1.0".to_owned(),
-    };
-    let enrolled = server.store.enrol(&enrolment).await.unwrap();
-    let hello = Hello {
-        protocol_version: PROTOCOL_VERSION,
-        incarnation,
-        boot: 1,
-        instance: None,
-        epoch: 0,
-        received: 0,
-        oldest: 1,
-        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
-        facts: Facts::default(),
-    };
-    let opened = server.store.open_session(enrolled.host_id, &hello).await.unwrap().unwrap();
-    HostStore::new(server.store.clone(), enrolled.host_id, opened.epoch)
 }
 
 fn restore(snapshot: &str) -> Value {

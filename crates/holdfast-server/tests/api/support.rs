@@ -5,6 +5,10 @@ use axum::{
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
+use holdfast_protocol::{
+    Incarnation, PROTOCOL_VERSION,
+    message::link::{Facts, Hello},
+};
 use holdfast_server::{
     alert::{guard::Guard, wire::Wire},
     api::{self, AppState},
@@ -12,7 +16,7 @@ use holdfast_server::{
     dialect::Dialects,
     hub::Hub,
     live::Live,
-    store::Store,
+    store::{Enrolment, HostStore, Store},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -193,4 +197,37 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
+}
+
+/// What an agent of ours can do, as far as this matters here.
+const CAPABILITIES: [&str; 8] =
+    ["backup", "restore", "diff", "stats", "tag", "forget", "ls", "dump"];
+
+/// The store as the link of the host's agent has it.
+pub(crate) async fn session(server: &Server, host: &str) -> HostStore {
+    let renewed = server.post(&format!("/hosts/{host}/enrolment-token"), &json!({})).await;
+    let token = renewed.expect(201)["enrolment_token"].as_str().unwrap().to_owned();
+    let incarnation = Incarnation::from_uuid(uuid::Uuid::new_v4());
+    let enrolment = Enrolment {
+        token: holdfast_protocol::message::config::Secret::new(token),
+        incarnation,
+        hostname: host.to_owned(),
+        os: "linux".to_owned(),
+        arch: "amd64".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+    };
+    let enrolled = server.store.enrol(&enrolment).await.unwrap();
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        incarnation,
+        boot: 1,
+        instance: None,
+        epoch: 0,
+        received: 0,
+        oldest: 1,
+        capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
+        facts: Facts::default(),
+    };
+    let opened = server.store.open_session(enrolled.host_id, &hello).await.unwrap().unwrap();
+    HostStore::new(server.store.clone(), enrolled.host_id, opened.epoch)
 }

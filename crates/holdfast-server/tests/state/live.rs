@@ -75,6 +75,36 @@ async fn a_subscriber_sees_a_job_from_order_to_end_with_rising_revisions() {
 }
 
 #[tokio::test]
+async fn a_large_fleet_is_told_in_parts_and_in_brief() {
+    let fleet = Fleet::new().await;
+    fleet.host("web-1").await;
+    for number in 0..600 {
+        fleet.store.add_host("ops", &format!("db-{number:03}")).await.unwrap();
+    }
+    let (live, _guard) = running(&fleet).await;
+    let mut subscription = live.subscribe();
+    let part = next(&mut subscription).await;
+    assert_eq!((&part["kind"], &part["number"]), (&"snapshot.part".into(), &1.into()));
+    let snapshot = next(&mut subscription).await;
+    assert_eq!((&snapshot["kind"], &snapshot["parts"]), (&"snapshot".into(), &1.into()));
+    let hosts =
+        [&part, &snapshot].map(|told| told["hosts"].as_array().unwrap().as_slice()).concat();
+    let names: Vec<&str> = hosts.iter().map(|host| host["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), names[0], names[600]), (601, "db-000", "web-1"));
+    assert!(names.is_sorted(), "by name");
+    let group = &hosts[600]["groups"][0];
+    assert_eq!((&group["name"], &group["verdict"]["standing"]), (&"etc".into(), &"never".into()));
+    assert!(group.get("includes").is_none(), "{group}");
+    assert!(hosts[600].get("capabilities").is_none(), "of our own agents that goes without saying");
+
+    // What is not told in brief is told to have changed.
+    let id = hosts[600]["id"].as_str().unwrap().parse().unwrap();
+    fleet.store.set_objective("ops", id, "etc", Some(36_000)).await.unwrap();
+    let update = next_where(&mut subscription, |update| update["kind"] == "host").await;
+    assert_eq!(update["host"]["name"], "web-1");
+}
+
+#[tokio::test]
 async fn progress_is_conflated_and_never_of_another_hosts_job() {
     let fleet = Fleet::new().await;
     let host = fleet.host("web-1").await;

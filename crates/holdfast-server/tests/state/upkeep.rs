@@ -58,7 +58,7 @@ impl Keeper {
 
     /// What is wrong with the repository of each host.
     async fn causes(&self) -> Vec<Vec<Cause>> {
-        let hosts = self.fleet.live().await.hosts().await.unwrap();
+        let hosts = self.fleet.live().await.hosts().await;
         let of_host = |host: &holdfast_server::view::HostView| {
             let causes = host.verdict.reasons.iter().map(|reason| reason.code);
             let theirs = [Cause::CheckFailed, Cause::PruneOverdue, Cause::StorageLow];

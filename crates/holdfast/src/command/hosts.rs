@@ -30,7 +30,7 @@ pub(super) async fn run(operator: &Operator, command: &cli::Host) -> Result<(), 
 
 /// `holdfast hosts`.
 pub(super) async fn list(operator: &Operator) -> Result<(), Failure> {
-    let answer = operator.client.fetch(&["hosts"], &[]).await?;
+    let answer = operator.client.fetch_hosts().await?;
     let hosts: Hosts = operator.read(&answer)?;
     operator.screen.show(&answer, |look| table(&hosts.hosts, look));
     Ok(())

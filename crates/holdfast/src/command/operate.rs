@@ -148,7 +148,7 @@ async fn send(
 
 /// The first host that is online and has a source group in the repository.
 async fn host_for(operator: &Operator, repository: &str) -> Result<String, Failure> {
-    let hosts: Hosts = operator.read(&operator.client.fetch(&["hosts"], &[]).await?)?;
+    let hosts: Hosts = operator.read(&operator.client.fetch_hosts().await?)?;
     let uses = |host: &&crate::model::Host| {
         let mut groups = host.groups.iter();
         host.state == "online" && groups.any(|group| group.repository_name == repository)
