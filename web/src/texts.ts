@@ -366,7 +366,7 @@ export const texts = {
     empty: 'A job appears here when a schedule fires or somebody presses “Back up now”.',
     emptyFiltered: 'No job has this status.',
     waitingForHost: 'The host is offline; the job starts when it is back.',
-    waitingForTry: (number: number) => `It failed; try ${number} waits for its time.`,
+    waitingForTry: (number: number) => `Try ${number - 1} failed; try ${number} waits for its time.`,
     waitingForJob: (operation: string, host: string | null | undefined) => `Waits for ${operation} on ${host ?? 'another host'}, which has the repository.`,
     triedAgain: 'Tried again',
     try: (number: number) => `Try ${number}`,
