@@ -52,9 +52,9 @@ pub(super) async fn overview(live: &Live, scope: &Scope) -> Result<Overview, Err
         };
         *counter += 1;
     }
-    overview.jobs_queued = live.store().count_jobs(&[Status::Queued], scope).await?;
+    overview.jobs_queued = live.store().count_open_jobs(&[Status::Queued], scope).await?;
     overview.jobs_running =
-        live.store().count_jobs(&[Status::Running, Status::Paused], scope).await?;
+        live.store().count_open_jobs(&[Status::Running, Status::Paused], scope).await?;
     Ok(overview)
 }
 

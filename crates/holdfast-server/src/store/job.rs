@@ -206,10 +206,15 @@ impl Store {
     }
 
     /// How many jobs are in one of these states.
-    pub(crate) async fn count_jobs(&self, states: &[Status], scope: &Scope) -> Result<u64, Error> {
+    pub(crate) async fn count_open_jobs(
+        &self,
+        states: &[Status],
+        scope: &Scope,
+    ) -> Result<u64, Error> {
         const PHASE: &str = "counting jobs";
         let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT COUNT(*) FROM jobs j JOIN hosts h ON h.id = j.host_id WHERE j.status IN (",
+            "SELECT COUNT(*) FROM jobs j JOIN hosts h ON h.id = j.host_id
+             WHERE j.status IN ('queued', 'running', 'paused') AND j.status IN (",
         );
         let mut list = query.separated(", ");
         for status in states {

@@ -34,6 +34,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (22, "agents_word", include_str!("../../migrations/0022_agents_word.sql")),
     (23, "tries", include_str!("../../migrations/0023_tries.sql")),
     (24, "packed_logs", include_str!("../../migrations/0024_packed_logs.sql")),
+    (25, "scale", include_str!("../../migrations/0025_scale.sql")),
 ];
 
 /// Brings the database up to date.

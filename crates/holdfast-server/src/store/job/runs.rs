@@ -158,3 +158,23 @@ fn read_claim(row: &SqliteRow) -> Result<Option<Claim>, sqlx::Error> {
         ended_at: row.time("c_ended")?,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::row::sql;
+
+    use super::*;
+
+    /// A fleet has a thousand times as many jobs that have ended as jobs that are open.
+    #[tokio::test]
+    async fn the_newest_runs_are_found_without_looking_through_the_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let query = sql(&["EXPLAIN QUERY PLAN ", SELECT, JOINS]);
+        let rows = sqlx::query(query).fetch_all(store.readers()).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
+        let open = "SEARCH jobs USING INDEX jobs_open (host_id=? AND group_name=?)";
+        assert!(plan.iter().any(|step| step == open), "{plan:#?}");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN jobs")), "{plan:#?}");
+    }
+}
