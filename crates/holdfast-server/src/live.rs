@@ -61,6 +61,10 @@ const UPDATES_WAITING: usize = 1024;
 const ENDED_JOBS: u32 = 50;
 /// Progress of one job is told at most this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// The least time between two looks at what has changed. A change after a quiet time is shown at
+/// once; in a storm of them each look reads what many hosts need in a few questions, and one host
+/// that changes ten times is read once.
+const REST: Duration = Duration::from_millis(50);
 /// How often due times that have passed are looked for.
 const TICK_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -99,13 +103,17 @@ impl Live {
     pub async fn run(self, stop: CancellationToken) {
         let bus: Bus = self.store().bus().clone();
         let mut tick = tokio::time::interval(TICK_INTERVAL);
+        let mut rested = Instant::now();
         loop {
             let flush = self.state().next_flush();
             let flush_at = flush.unwrap_or_else(|| Instant::now() + TICK_INTERVAL);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = bus.changed() => self.catch_up().await,
+                () = changed_after(&bus, rested) => {
+                    self.catch_up().await;
+                    rested = Instant::now() + REST;
+                }
                 () = tokio::time::sleep_until(flush_at), if flush.is_some() => {}
                 _ = tick.tick() => self.look().await,
             }
@@ -377,6 +385,15 @@ impl Live {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().expect("nothing panics while holding it")
     }
+}
+
+/// Waits for a change, and until `rested`.
+///
+/// # Cancel safety
+/// As [`Bus::changed`].
+async fn changed_after(bus: &Bus, rested: Instant) {
+    tokio::time::sleep_until(rested).await;
+    bus.changed().await;
 }
 
 fn note_success(job: &JobView) {

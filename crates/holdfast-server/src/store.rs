@@ -5,6 +5,7 @@
 //!       ├─ Writer task: the effects of all hosts' records, many hosts to one commit
 //!       ├─ Doorway task: sessions that are opened and have ended, many to one commit
 //!       ├─ readers (a small read-only pool)
+//!       ├─ Together tasks: what many hosts' agents ask at once, in one question
 //!       ├─ Sealer: repository credentials
 //!       └─ Bus: what changed, for the live view; told only after the commit
 //! ```
@@ -17,6 +18,7 @@ mod apply;
 mod audit;
 mod background;
 mod channel;
+mod config;
 mod delivery;
 mod dialect;
 mod digest;
@@ -31,6 +33,7 @@ mod inbox;
 mod job;
 mod log;
 mod maintenance;
+mod mark;
 mod migrations;
 #[cfg(feature = "oidc")]
 mod oidc;
@@ -44,6 +47,7 @@ mod session;
 mod sign_in;
 mod silence;
 mod snapshot;
+mod together;
 mod token;
 mod upkeep;
 mod user;
@@ -57,6 +61,7 @@ use std::{
     time::Duration,
 };
 
+use holdfast_protocol::HostId;
 use jiff::Timestamp;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -64,7 +69,8 @@ use sqlx::{
 };
 use tokio::sync::watch;
 
-use crate::{bus::Bus, clock::Clock, secret::Sealer};
+use crate::{bus::Bus, clock::Clock, secret::Sealer, token::TokenHash};
+use together::Together;
 
 pub use alert::AlertFilter;
 pub use audit::AuditFilter;
@@ -126,6 +132,8 @@ struct Inner {
     clock: Clock,
     apply: writer::Writer,
     doorway: doorway::Doorway,
+    tokens: Together<TokenHash, Option<HostId>>,
+    configs: Together<HostId, config::Config>,
 }
 
 impl Store {
@@ -157,13 +165,18 @@ impl Store {
         let bus = Bus::default();
         let apply = writer::Writer::spawn(writer.clone(), bus.clone(), clock.clone());
         let doorway = doorway::Doorway::spawn(writer.clone(), bus.clone(), clock.clone());
-        Ok(Self { inner: Arc::new(Inner { writer, readers, sealer, bus, clock, apply, doorway }) })
+        let tokens = tokens(&readers);
+        let configs = configs(&readers, &sealer);
+        let inner = Inner { writer, readers, sealer, bus, clock, apply, doorway, tokens, configs };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Writes what is under way and closes the file.
     pub async fn close(&self) {
         self.inner.doorway.close().await;
         self.inner.apply.close().await;
+        self.inner.tokens.close().await;
+        self.inner.configs.close().await;
         self.inner.readers.close().await;
         self.inner.writer.close().await;
     }
@@ -228,6 +241,24 @@ impl Store {
     async fn begin(&self, phase: &'static str) -> Result<Transaction<'static, Sqlite>, Error> {
         self.inner.writer.begin_with("BEGIN IMMEDIATE").await.map_err(Error::database(phase))
     }
+}
+
+/// Whose agent tokens these are.
+fn tokens(readers: &SqlitePool) -> Together<TokenHash, Option<HostId>> {
+    let readers = readers.clone();
+    Together::spawn("checking an agent token", move |hashes: Vec<TokenHash>| {
+        let readers = readers.clone();
+        async move { token::agents(&readers, &hashes).await }
+    })
+}
+
+/// What these agents should know.
+fn configs(readers: &SqlitePool, sealer: &Sealer) -> Together<HostId, config::Config> {
+    let (readers, sealer) = (readers.clone(), sealer.clone());
+    Together::spawn("reading a host's configuration", move |hosts: Vec<HostId>| {
+        let (readers, sealer) = (readers.clone(), sealer.clone());
+        async move { config::read(&readers, &sealer, &hosts).await }
+    })
 }
 
 pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {

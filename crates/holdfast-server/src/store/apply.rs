@@ -3,7 +3,7 @@
 //! Whether a record makes sense is decided before anything is written, so that a poisonous one
 //! leaves nothing behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_link::Record;
 use holdfast_protocol::{
@@ -55,6 +55,15 @@ pub(super) struct Effects {
     /// Hosts that have to be told their configuration again.
     configs: BTreeSet<HostId>,
     runs: Vec<metrics::Run>,
+    /// Written with the positions, in the same transaction: all hosts' in one statement.
+    in_force: BTreeMap<HostId, InForce>,
+}
+
+/// What a host's agent said is in force with it now; `None` for what it did not speak of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InForce {
+    pub(super) config: Option<i64>,
+    pub(super) schedule: Option<i64>,
 }
 
 impl Effects {
@@ -65,7 +74,17 @@ impl Effects {
             jobs: BTreeSet::new(),
             configs: BTreeSet::new(),
             runs: Vec::new(),
+            in_force: BTreeMap::new(),
         }
+    }
+
+    /// What a host's agent has said is in force.
+    pub(super) fn told(&self, host: HostId) -> InForce {
+        self.in_force.get(&host).copied().unwrap_or_default()
+    }
+
+    fn in_force(&mut self, host: HostId) -> &mut InForce {
+        self.in_force.entry(host).or_default()
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -100,10 +119,12 @@ pub(super) async fn apply(
     match message {
         Message::CommandResult(body) => command_result(connection, host, &body, effects).await,
         Message::ConfigApplied(body) => {
-            note_version(connection, host, Version::Config, body.version).await
+            effects.in_force(host).config = Some(body.version);
+            Ok(())
         }
         Message::ScheduleAck(body) => {
-            note_version(connection, host, Version::Schedule, body.version).await
+            effects.in_force(host).schedule = Some(body.version);
+            Ok(())
         }
         Message::JobStarted(body) => job_started(connection, host, &body, effects).await,
         Message::JobState(body) => job_state(connection, host, &body, effects).await,
@@ -239,26 +260,6 @@ async fn command_result(
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Version {
-    Config,
-    Schedule,
-}
-
-async fn note_version(
-    connection: &mut SqliteConnection,
-    host: HostId,
-    which: Version,
-    version: i64,
-) -> Applied {
-    let statement = match which {
-        Version::Config => "UPDATE hosts SET config_applied = $2 WHERE id = $1",
-        Version::Schedule => "UPDATE hosts SET schedule_applied = $2 WHERE id = $1",
-    };
-    sqlx::query(statement).bind(host.to_string()).bind(version).execute(connection).await?;
-    Ok(())
-}
-
 async fn job_started(
     connection: &mut SqliteConnection,
     host: HostId,
@@ -295,12 +296,19 @@ async fn job_state(
     if !matches!(body.status, Status::Running | Status::Paused) {
         return Err(ApplyError::Poison(format!("`{}` is not a change", body.status.as_str())));
     }
-    known(connection, host, body.job_id).await?;
-    sqlx::query("UPDATE jobs SET status = $2 WHERE id = $1 AND status IN ('running', 'paused')")
-        .bind(body.job_id.to_string())
-        .bind(body.status.as_str())
-        .execute(connection)
-        .await?;
+    let changed = sqlx::query(
+        "UPDATE jobs SET status = $2
+         WHERE id = $1 AND host_id = $3 AND status IN ('running', 'paused')",
+    )
+    .bind(body.job_id.to_string())
+    .bind(body.status.as_str())
+    .bind(host.to_string())
+    .execute(&mut *connection)
+    .await?;
+    if changed.rows_affected() == 0 {
+        // It has ended, or nobody knows it; or it is another host's, which is worth a note.
+        known(connection, host, body.job_id).await?;
+    }
     effects.touch(host, body.job_id);
     Ok(())
 }

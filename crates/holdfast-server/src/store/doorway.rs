@@ -4,10 +4,12 @@
 //! last agents would have lost their patience long before. The same task writes down when agents
 //! that have gone were last heard, for the same reason.
 
+use std::collections::BTreeSet;
+
 use holdfast_link::crash;
 use holdfast_protocol::{HostId, message::link::Hello};
 use jiff::Timestamp;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +35,7 @@ enum Caller {
     Goes { host: HostId, heard_at: Timestamp },
 }
 
-/// One commit holds at most so many.
+/// One commit holds at most so many; each takes twelve of a statement's parameters.
 const ROUND_MAX: usize = 256;
 /// Waiting beyond these, callers wait outside.
 const WAITING: usize = 1024;
@@ -83,13 +85,27 @@ impl Task {
                 () = stop.cancelled() => break,
                 else => break,
             };
-            let mut round = vec![first];
-            while round.len() < ROUND_MAX {
-                let Ok(caller) = self.callers.try_recv() else { break };
-                round.push(caller);
+            let mut next = Some(first);
+            while let Some(first) = next {
+                let (round, again) = self.gather(first);
+                self.answer(round).await;
+                next = again;
             }
-            self.answer(round).await;
         }
+    }
+
+    /// Those who wait, up to the first whose host is among them already: that one goes after it.
+    fn gather(&mut self, first: Caller) -> (Vec<Caller>, Option<Caller>) {
+        let mut hosts = BTreeSet::from([first.host()]);
+        let mut round = vec![first];
+        while round.len() < ROUND_MAX {
+            let Ok(caller) = self.callers.try_recv() else { break };
+            if !hosts.insert(caller.host()) {
+                return (round, Some(caller));
+            }
+            round.push(caller);
+        }
+        (round, None)
     }
 
     async fn answer(&self, round: Vec<Caller>) {
@@ -110,14 +126,17 @@ impl Task {
     ) -> Result<Vec<Option<Result<Opened, Refusal>>>, sqlx::Error> {
         let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let now = self.clock.now();
-        let mut verdicts = Vec::with_capacity(round.len());
-        for caller in round {
-            verdicts.push(take(&mut tx, caller, now).await?);
-        }
+        let opened = session::open(&mut tx, &coming(round), now).await?;
+        host::note_seen(&mut tx, &going(round)).await?;
         crash::point(PHASE, "before the commit");
         tx.commit().await?;
         crash::point(PHASE, "after the commit");
-        Ok(verdicts)
+        let mut opened = opened.into_iter();
+        let verdict = |caller: &Caller| match caller {
+            Caller::Comes { .. } => opened.next(),
+            Caller::Goes { .. } => None,
+        };
+        Ok(round.iter().map(verdict).collect())
     }
 
     fn tell(&self, caller: Caller, verdict: Option<Result<Opened, Refusal>>) {
@@ -142,17 +161,20 @@ impl Caller {
     }
 }
 
-async fn take(
-    tx: &mut Transaction<'static, Sqlite>,
-    caller: &Caller,
-    now: Timestamp,
-) -> Result<Option<Result<Opened, Refusal>>, sqlx::Error> {
-    match caller {
-        Caller::Comes { host, hello, .. } => session::open(tx, *host, hello, now).await.map(Some),
-        Caller::Goes { host, heard_at } => {
-            host::note_seen(tx, &[(*host, *heard_at)]).await.map(|()| None)
-        }
-    }
+fn coming(round: &[Caller]) -> Vec<(HostId, &Hello)> {
+    let coming = |caller| match caller {
+        &Caller::Comes { host, ref hello, .. } => Some((host, &**hello)),
+        Caller::Goes { .. } => None,
+    };
+    round.iter().filter_map(coming).collect()
+}
+
+fn going(round: &[Caller]) -> Vec<(HostId, Timestamp)> {
+    let going = |caller: &Caller| match caller {
+        Caller::Goes { host, heard_at } => Some((*host, *heard_at)),
+        Caller::Comes { .. } => None,
+    };
+    round.iter().filter_map(going).collect()
 }
 
 fn refuse_all(round: Vec<Caller>, error: &sqlx::Error) {

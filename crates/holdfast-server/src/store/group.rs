@@ -1,5 +1,7 @@
 //! Source groups: what is backed up on a host, and where to.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{
     HostId, RepositoryId, ScheduleId,
     message::{
@@ -14,7 +16,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Error, Store, audit, evaluation, host, repository,
-    row::{Columns, int, json},
+    row::{Columns, by_host, int, json},
 };
 
 /// A source group to be added.
@@ -292,14 +294,23 @@ pub(super) async fn config_of(
     connection: &mut SqliteConnection,
     host: HostId,
 ) -> Result<Vec<config::Group>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT name, repository_id, includes, excludes, options FROM source_groups
-         WHERE host_id = $1 ORDER BY name",
-    )
-    .bind(host.to_string())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(read_config).collect()
+    let mut groups = configs_of(connection, &[host]).await?;
+    Ok(groups.remove(&host).unwrap_or_default())
+}
+
+/// The groups of these hosts, for their agents.
+pub(super) async fn configs_of(
+    connection: &mut SqliteConnection,
+    hosts: &[HostId],
+) -> Result<BTreeMap<HostId, Vec<config::Group>>, sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT host_id, name, repository_id, includes, excludes, options FROM source_groups
+         WHERE 1 = 1",
+    );
+    host::only_hosts(&mut query, "host_id", Some(hosts));
+    query.push(" ORDER BY host_id, name");
+    let rows = query.build().fetch_all(connection).await?;
+    by_host(&rows, read_config)
 }
 
 /// What every change to a group or its schedule ends with.

@@ -27,13 +27,16 @@ impl HostStore {
     }
 
     async fn read_positions(&self) -> Result<Positions, sqlx::Error> {
-        let row = sqlx::query("SELECT received, next_seq FROM hosts WHERE id = $1")
-            .bind(self.host.to_string())
-            .fetch_one(self.store.readers())
-            .await?;
+        let row = sqlx::query(
+            "SELECT received, next_seq,
+                 (SELECT MIN(seq) FROM outbox WHERE host_id = $1) AS oldest
+             FROM hosts WHERE id = $1",
+        )
+        .bind(self.host.to_string())
+        .fetch_one(self.store.readers())
+        .await?;
         let next = row.count("next_seq")?;
-        let oldest = outbox::oldest(self.store.readers(), self.host).await?;
-        let oldest = oldest.and_then(|seq| seq.try_into().ok()).unwrap_or(next);
+        let oldest = row.count_opt("oldest")?.unwrap_or(next);
         Ok(Positions { received: row.count("received")?, oldest, next })
     }
 

@@ -47,14 +47,6 @@ pub(super) async fn depth(
     Ok(count.try_into().unwrap_or(0))
 }
 
-/// The oldest position held, if any.
-pub(super) async fn oldest(pool: &SqlitePool, host: HostId) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT MIN(seq) FROM outbox WHERE host_id = $1")
-        .bind(host.to_string())
-        .fetch_one(pool)
-        .await
-}
-
 /// Records after `after`, in order.
 pub(super) async fn load(
     pool: &SqlitePool,

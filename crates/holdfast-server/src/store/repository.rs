@@ -12,10 +12,10 @@ use holdfast_protocol::{
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::{SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Error, Store, audit, row::Columns};
+use super::{Error, Store, audit, host::only_hosts, row::Columns};
 use crate::{
     secret::{Place, Sealer, SecretError},
     view::RepositoryView,
@@ -116,61 +116,79 @@ impl Store {
         let row = row.ok_or_else(|| not_found(text))?;
         row.parsed("id").map_err(Error::database(PHASE))
     }
+}
 
-    /// The repositories that the groups or open jobs of `host` use or that it keeps in order, with
-    /// their secrets, for its agent. What deletes goes only to the one that keeps the repository in
-    /// order.
-    pub(super) async fn repositories_of(
-        &self,
-        connection: &mut SqliteConnection,
-        host: HostId,
-    ) -> Result<Vec<config::Repository>, Error> {
-        const PHASE: &str = "reading a host's repositories";
-        let rows = sqlx::query(concat!(
-            "SELECT r.id, r.name, r.url, r.password, r.environment, r.ca_certificate, r.admin, ",
-            runner!(),
-            " = $1 AS keeps FROM repositories r
-                 WHERE r.id IN (SELECT repository_id FROM source_groups WHERE host_id = $1
-                         UNION SELECT repository_id FROM jobs WHERE host_id = $1
-                             AND status IN ('queued', 'running', 'paused'))
-                     OR r.runner_host_id = $1
-                 ORDER BY r.name"
-        ))
-        .bind(host.to_string())
-        .fetch_all(connection)
-        .await
-        .map_err(Error::database(PHASE))?;
-        let open = |row: &SqliteRow| {
-            let keeps = row.flag("keeps").map_err(Error::database(PHASE))?;
-            let admin = if keeps { self.open_admin(row, PHASE)? } else { None };
-            Ok(config::Repository { admin, ..self.open_repository(row, PHASE)? })
-        };
-        rows.iter().map(open).collect()
+/// The repositories that the groups or open jobs of these hosts use or that they keep in order,
+/// with their secrets, for their agents. What deletes goes only to the one that keeps the
+/// repository in order.
+pub(super) async fn of_hosts(
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+    hosts: &[HostId],
+) -> Result<BTreeMap<HostId, Vec<config::Repository>>, Error> {
+    let rows = used_by(connection, hosts).await.map_err(Error::database(PHASE_SECRETS))?;
+    let mut map: BTreeMap<HostId, Vec<config::Repository>> = BTreeMap::new();
+    for row in &rows {
+        let host = row.parsed("host_id").map_err(Error::database(PHASE_SECRETS))?;
+        let keeps = row.flag("keeps").map_err(Error::database(PHASE_SECRETS))?;
+        let admin = if keeps { credentials::open_admin(sealer, row, PHASE_SECRETS)? } else { None };
+        let repository =
+            config::Repository { admin, ..open_repository(sealer, row, PHASE_SECRETS)? };
+        map.entry(host).or_default().push(repository);
     }
+    Ok(map)
+}
 
-    fn open_repository(
-        &self,
-        row: &SqliteRow,
-        phase: &'static str,
-    ) -> Result<config::Repository, Error> {
-        let database = Error::database(phase);
-        let id: RepositoryId = row.parsed("id").map_err(&database)?;
-        let text = id.to_string();
-        let open = |column: &'static str| {
-            let sealed = row.text(column).map_err(&database)?;
-            self.sealer().unseal(place(&text, column), &sealed).map_err(Error::damaged(phase))
-        };
-        let environment = open("environment")?;
-        Ok(config::Repository {
-            id,
-            name: row.text("name").map_err(&database)?,
-            url: open("url")?,
-            password: open("password")?,
-            environment: read_sealed(&environment, "environment").map_err(Error::damaged(phase))?,
-            ca_certificate: row.text_opt("ca_certificate").map_err(&database)?,
-            admin: None,
-        })
-    }
+const PHASE_SECRETS: &str = "reading a host's repositories";
+
+async fn used_by(
+    connection: &mut SqliteConnection,
+    hosts: &[HostId],
+) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new(concat!(
+        "SELECT used.host_id, r.id, r.name, r.url, r.password, r.environment, r.ca_certificate,
+             r.admin, ",
+        runner!(),
+        " = used.host_id AS keeps
+         FROM (SELECT host_id, repository_id FROM source_groups WHERE 1 = 1"
+    ));
+    only_hosts(&mut query, "host_id", Some(hosts));
+    query.push(
+        " UNION SELECT host_id, repository_id FROM jobs
+          WHERE status IN ('queued', 'running', 'paused')",
+    );
+    only_hosts(&mut query, "host_id", Some(hosts));
+    query.push(" UNION SELECT runner_host_id, id FROM repositories WHERE 1 = 1");
+    only_hosts(&mut query, "runner_host_id", Some(hosts));
+    query.push(
+        ") AS used JOIN repositories r ON r.id = used.repository_id
+         ORDER BY used.host_id, r.name",
+    );
+    query.build().fetch_all(connection).await
+}
+
+fn open_repository(
+    sealer: &Sealer,
+    row: &SqliteRow,
+    phase: &'static str,
+) -> Result<config::Repository, Error> {
+    let database = Error::database(phase);
+    let id: RepositoryId = row.parsed("id").map_err(&database)?;
+    let text = id.to_string();
+    let open = |column: &'static str| {
+        let sealed = row.text(column).map_err(&database)?;
+        sealer.unseal(place(&text, column), &sealed).map_err(Error::damaged(phase))
+    };
+    let environment = open("environment")?;
+    Ok(config::Repository {
+        id,
+        name: row.text("name").map_err(&database)?,
+        url: open("url")?,
+        password: open("password")?,
+        environment: read_sealed(&environment, "environment").map_err(Error::damaged(phase))?,
+        ca_certificate: row.text_opt("ca_certificate").map_err(&database)?,
+        admin: None,
+    })
 }
 
 /// Opens one stored secret, so that a lost or exchanged key is noticed at the start and not by the
@@ -268,4 +286,23 @@ fn read_view(row: &SqliteRow) -> Result<RepositoryView, sqlx::Error> {
         total_size_bytes: row.count_opt("total_size_bytes")?,
         host_count: row.count("host_count")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::row::sql;
+
+    use super::*;
+
+    /// A repository may have a group of every host of a large fleet.
+    #[tokio::test]
+    async fn who_keeps_a_repository_is_found_without_reading_all_its_groups() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let query = sql(&["EXPLAIN QUERY PLAN SELECT ", runner!(), " FROM repositories r"]);
+        let rows = sqlx::query(query).fetch_all(store.readers()).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.text("detail").unwrap()).collect();
+        assert!(plan.iter().any(|step| step.contains("COVERING INDEX")), "{plan:#?}");
+        assert!(!plan.iter().any(|step| step.contains("ORDER BY")), "{plan:#?}");
+    }
 }

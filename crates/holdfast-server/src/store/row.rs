@@ -1,8 +1,11 @@
 //! Reading our few column shapes out of a row.
 
-use std::{error::Error, str::FromStr};
+use std::{collections::BTreeMap, error::Error, str::FromStr};
 
-use holdfast_protocol::message::job::{Operation, Status};
+use holdfast_protocol::{
+    HostId,
+    message::job::{Operation, Status},
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
@@ -92,6 +95,18 @@ impl Columns for SqliteRow {
     fn flag(&self, column: &'static str) -> Result<bool, sqlx::Error> {
         self.try_get(column)
     }
+}
+
+/// Rows of many hosts, each host's in the order they came in.
+pub(super) fn by_host<T>(
+    rows: &[SqliteRow],
+    read: impl Fn(&SqliteRow) -> Result<T, sqlx::Error>,
+) -> Result<BTreeMap<HostId, Vec<T>>, sqlx::Error> {
+    let mut map: BTreeMap<HostId, Vec<T>> = BTreeMap::new();
+    for row in rows {
+        map.entry(row.parsed("host_id")?).or_default().push(read(row)?);
+    }
+    Ok(map)
 }
 
 /// A number as the database holds it. Ours never come near the limit.

@@ -1,16 +1,19 @@
 //! Schedules: at most one per source group. The agent is the one that fires them.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{
     HostId, ScheduleId,
     message::schedule::{self, Timing},
 };
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
     Error, Store, evaluation, group,
-    row::{Columns, json},
+    host::only_hosts,
+    row::{Columns, by_host, json},
 };
 
 /// A schedule to be set. It has been checked with [`Calendar`](crate::view::Calendar).
@@ -97,14 +100,23 @@ pub(super) async fn config_of(
     connection: &mut SqliteConnection,
     host: HostId,
 ) -> Result<Vec<schedule::Schedule>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT id, group_name, cron, time_zone, enabled, timing FROM schedules
-         WHERE host_id = $1 ORDER BY group_name",
-    )
-    .bind(host.to_string())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(read).collect()
+    let mut schedules = configs_of(connection, &[host]).await?;
+    Ok(schedules.remove(&host).unwrap_or_default())
+}
+
+/// The schedules of these hosts, for their agents.
+pub(super) async fn configs_of(
+    connection: &mut SqliteConnection,
+    hosts: &[HostId],
+) -> Result<BTreeMap<HostId, Vec<schedule::Schedule>>, sqlx::Error> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT host_id, id, group_name, cron, time_zone, enabled, timing FROM schedules
+         WHERE 1 = 1",
+    );
+    only_hosts(&mut query, "host_id", Some(hosts));
+    query.push(" ORDER BY host_id, group_name");
+    let rows = query.build().fetch_all(connection).await?;
+    by_host(&rows, read)
 }
 
 /// The group that a schedule of `host` backs up; `None` when the schedule is gone.

@@ -1,16 +1,16 @@
 //! Opening and closing a session: the one place where an epoch is handed out.
 
-use holdfast_protocol::{
-    HostId, Incarnation, Instance, Message,
-    message::{config, link::Hello, schedule},
-};
+use std::collections::BTreeMap;
+
+use holdfast_protocol::{HostId, Incarnation, Instance, message::link::Hello};
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_builder::Separated, sqlite::SqliteRow};
 
 use super::{
-    Error, Store, audit, group, outbox,
+    Error, Store, audit,
+    host::only_hosts,
+    outbox,
     row::{Columns, int, json},
-    schedule as schedules,
 };
 
 /// An accepted hello.
@@ -68,29 +68,6 @@ impl Store {
             .map_err(Error::database(PHASE))
     }
 
-    /// What the agent of `host` should know: its configuration and its schedules, as of one moment.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn config(&self, host: HostId) -> Result<(config::Update, schedule::Set), Error> {
-        const PHASE: &str = "reading a host's configuration";
-        // A reading transaction sees one moment, so the version and the content belong together.
-        let mut tx = self.readers().begin().await.map_err(Error::database(PHASE))?;
-        let row = sqlx::query("SELECT name, config_version FROM hosts WHERE id = $1")
-            .bind(host.to_string())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(Error::database(PHASE))?;
-        let version = row.int("config_version").map_err(Error::database(PHASE))?;
-        let host_name = row.text("name").map_err(Error::database(PHASE))?;
-        let repositories = self.repositories_of(&mut tx, host).await?;
-        let groups = group::config_of(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let schedules =
-            schedules::config_of(&mut tx, host).await.map_err(Error::database(PHASE))?;
-        let update = config::Update { version, host_name, repositories, groups };
-        Ok((update, schedule::Set { version, schedules }))
-    }
-
     /// Raises the version of a host's configuration above one that its agent has from a later state
     /// of this database, which was then set back to an older copy; whether that was needed. What
     /// the server knows is in force again when it has been sent.
@@ -119,35 +96,46 @@ impl Store {
         }
         Ok(passed)
     }
-
-    /// The messages that bring an agent's configuration up to date, and their version.
-    pub(crate) async fn config_messages(&self, host: HostId) -> Result<(i64, [Message; 2]), Error> {
-        let (update, set) = self.config(host).await?;
-        Ok((update.version, [Message::ConfigUpdate(update), Message::ScheduleSet(set)]))
-    }
 }
 
-/// Opens a session in the transaction of a round.
+/// Opens sessions in the transaction of a round, each of another host; the answers in their order.
 pub(super) async fn open(
     connection: &mut SqliteConnection,
-    host: HostId,
-    hello: &Hello,
+    callers: &[(HostId, &Hello)],
     now: Timestamp,
-) -> Result<Result<Opened, Refusal>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT name, incarnation, boot, instance, next_seq, epoch FROM hosts
-         WHERE id = $1 AND removed_at IS NULL",
-    )
-    .bind(host.to_string())
-    .fetch_optional(&mut *connection)
-    .await?;
-    let row = match check(row, hello)? {
-        Ok(row) => row,
-        Err(refusal) => return Ok(Err(refusal)),
+) -> Result<Vec<Result<Opened, Refusal>>, sqlx::Error> {
+    let mut known = known(&mut *connection, callers).await?;
+    let mut verdicts = Vec::with_capacity(callers.len());
+    for (host, hello) in callers {
+        let verdict = check(known.remove(host), hello)?;
+        if let Ok(row) = &verdict {
+            witness(&mut *connection, *host, hello, row, now).await?;
+            catch_up(&mut *connection, *host, hello, row.int("next_seq")?).await?;
+        }
+        verdicts.push(verdict.map(drop));
+    }
+    let accepted = callers.iter().zip(&verdicts).filter(|(_, verdict)| verdict.is_ok());
+    let accepted: Vec<(HostId, &Hello)> = accepted.map(|(caller, _)| *caller).collect();
+    let mut opened = take_epochs(connection, &accepted, now).await?;
+    let answer = |((host, _), verdict): (&(HostId, &Hello), Result<(), Refusal>)| match verdict {
+        Ok(()) => opened.remove(host).ok_or(sqlx::Error::RowNotFound).map(Ok),
+        Err(refusal) => Ok(Err(refusal)),
     };
-    witness(&mut *connection, host, hello, &row, now).await?;
-    catch_up(&mut *connection, host, hello, row.int("next_seq")?).await?;
-    take_epoch(connection, host, hello, now).await.map(Ok)
+    callers.iter().zip(verdicts).map(answer).collect()
+}
+
+async fn known(
+    connection: &mut SqliteConnection,
+    callers: &[(HostId, &Hello)],
+) -> Result<BTreeMap<HostId, SqliteRow>, sqlx::Error> {
+    let hosts: Vec<HostId> = callers.iter().map(|(host, _)| *host).collect();
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT id, name, incarnation, boot, instance, next_seq, epoch FROM hosts
+         WHERE removed_at IS NULL",
+    );
+    only_hosts(&mut query, "id", Some(&hosts));
+    let rows = query.build().fetch_all(connection).await?;
+    rows.into_iter().map(|row| Ok((row.parsed("id")?, row))).collect()
 }
 
 fn check(row: Option<SqliteRow>, hello: &Hello) -> Result<Result<SqliteRow, Refusal>, sqlx::Error> {
@@ -209,37 +197,49 @@ async fn catch_up(
     outbox::renumber(connection, host, theirs + 1).await
 }
 
-async fn take_epoch(
+async fn take_epochs(
     connection: &mut SqliteConnection,
-    host: HostId,
-    hello: &Hello,
+    accepted: &[(HostId, &Hello)],
     now: Timestamp,
-) -> Result<Opened, sqlx::Error> {
+) -> Result<BTreeMap<HostId, Opened>, sqlx::Error> {
+    if accepted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     // A server that was restored from an old copy must still hand out an epoch above any the agent
     // has seen.
-    let row = sqlx::query(
+    let mut query = QueryBuilder::<Sqlite>::new(
         "UPDATE hosts SET
-             epoch = CASE WHEN epoch > $2 THEN epoch ELSE $2 END + 1,
-             boot = $3, sessions = sessions + 1, last_seen_at = $4, agent_version = $5,
-             restic_version = $6, hostname = $7, os = $8, arch = $9, time_zone = $10,
-             instance = $11, capabilities = $12
-         WHERE id = $1 RETURNING epoch, config_version",
-    )
-    .bind(host.to_string())
-    .bind(int(hello.epoch.min(MAX_NUMBER)))
-    .bind(int(hello.boot))
-    .bind(now.as_millisecond())
-    .bind(bounded(&hello.facts.agent_version))
-    .bind(bounded(&hello.facts.restic_version))
-    .bind(bounded(&hello.facts.hostname))
-    .bind(bounded(&hello.facts.os))
-    .bind(bounded(&hello.facts.arch))
-    .bind(bounded(&hello.facts.time_zone))
-    .bind(hello.instance.map(|instance| instance.to_string()))
-    .bind(capabilities(&hello.capabilities))
-    .fetch_one(connection)
-    .await?;
-    Ok(Opened { epoch: row.count("epoch")?, config_version: row.int("config_version")? })
+             epoch = CASE WHEN epoch > said.column2 THEN epoch ELSE said.column2 END + 1,
+             boot = said.column3, sessions = sessions + 1, last_seen_at = said.column4,
+             agent_version = said.column5, restic_version = said.column6,
+             hostname = said.column7, os = said.column8, arch = said.column9,
+             time_zone = said.column10, instance = said.column11, capabilities = said.column12
+         FROM (",
+    );
+    query.push_values(accepted, |row, (host, hello)| say(row, *host, hello, now));
+    query.push(") AS said WHERE hosts.id = said.column1 RETURNING id, epoch, config_version");
+    let rows = query.build().fetch_all(connection).await?;
+    let read = |row: &SqliteRow| {
+        let config_version = row.int("config_version")?;
+        Ok((row.parsed("id")?, Opened { epoch: row.count("epoch")?, config_version }))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What a hello says, in the order of the columns above.
+fn say(mut row: Separated<'_, Sqlite, &'static str>, host: HostId, hello: &Hello, now: Timestamp) {
+    row.push_bind(host.to_string())
+        .push_bind(int(hello.epoch.min(MAX_NUMBER)))
+        .push_bind(int(hello.boot))
+        .push_bind(now.as_millisecond())
+        .push_bind(bounded(&hello.facts.agent_version))
+        .push_bind(bounded(&hello.facts.restic_version))
+        .push_bind(bounded(&hello.facts.hostname))
+        .push_bind(bounded(&hello.facts.os))
+        .push_bind(bounded(&hello.facts.arch))
+        .push_bind(bounded(&hello.facts.time_zone))
+        .push_bind(hello.instance.map(|instance| instance.to_string()))
+        .push_bind(capabilities(&hello.capabilities));
 }
 
 /// The words for what the agent can do, as they are stored; none when it said none.

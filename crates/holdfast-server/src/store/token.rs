@@ -1,9 +1,11 @@
 //! API tokens, and whose agent token this is.
 
+use std::collections::BTreeMap;
+
 use holdfast_protocol::{HostId, message::config::Secret};
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use super::{
@@ -211,21 +213,35 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn agent_token(&self, token: &str) -> Result<Option<HostId>, Error> {
-        const PHASE: &str = "checking an agent token";
-        let hash = TokenHash::of(token);
-        let row = sqlx::query(
-            "SELECT t.hash, t.host_id FROM agent_tokens t JOIN hosts h ON h.id = t.host_id
-             WHERE t.hash = $1 AND h.removed_at IS NULL",
-        )
-        .bind(hash.as_str())
-        .fetch_optional(self.readers())
-        .await
-        .map_err(Error::database(PHASE))?;
-        let Some(row) = row else { return Ok(None) };
-        let read = || Ok((row.text("hash")?, row.parsed("host_id")?));
-        let (stored, host): (String, HostId) = read().map_err(Error::database(PHASE))?;
-        Ok(hash.matches(&stored).then_some(host))
+        self.inner.tokens.ask(TokenHash::of(token)).await
     }
+}
+
+const PHASE_AGENT: &str = "checking an agent token";
+
+/// Which hosts these agent tokens open the link for, in their order.
+pub(super) async fn agents(
+    readers: &SqlitePool,
+    hashes: &[TokenHash],
+) -> Result<Vec<Option<HostId>>, Error> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT t.hash, t.host_id FROM agent_tokens t JOIN hosts h ON h.id = t.host_id
+         WHERE h.removed_at IS NULL AND t.hash IN (",
+    );
+    let mut list = query.separated(", ");
+    for hash in hashes {
+        list.push_bind(hash.as_str());
+    }
+    query.push(")");
+    let rows = query.build().fetch_all(readers).await.map_err(Error::database(PHASE_AGENT))?;
+    let read = |row: &SqliteRow| Ok((row.text("hash")?, row.parsed("host_id")?));
+    let known: BTreeMap<String, HostId> =
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::database(PHASE_AGENT))?;
+    let owner = |hash: &TokenHash| {
+        let found = known.get_key_value(hash.as_str());
+        found.filter(|(stored, _)| hash.matches(stored)).map(|(_, host)| *host)
+    };
+    Ok(hashes.iter().map(owner).collect())
 }
 
 /// A role out of a row.

@@ -3,12 +3,12 @@
 //! A commit waits for the disk, so records that arrive meanwhile form the next one. Nothing waits
 //! for a timer: a lone record is committed at once, a flood fills the commits by itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use holdfast_link::{Record, crash};
 use holdfast_protocol::{HostId, message::log::Stream};
 use jiff::Timestamp;
-use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Connection, Sqlite, SqlitePool, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,8 @@ use super::{
     apply::{self, ApplyError, Effects, Origin},
     background::Background,
     log,
-    row::{Columns, int},
+    mark::Marks,
+    row::int,
 };
 use crate::{bus::Bus, clock::Clock, metrics};
 
@@ -223,9 +224,12 @@ async fn attempt(
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let mut effects = Effects::at(now);
     let mut verdicts = Vec::with_capacity(round.len());
+    let hosts: BTreeSet<HostId> = round.iter().map(|batch| batch.host).collect();
+    let mut marks = Marks::read(&mut tx, &Vec::from_iter(hosts)).await?;
     for batch in round {
-        verdicts.push(write_batch(&mut tx, batch, care, &mut effects).await?);
+        verdicts.push(write_batch(&mut tx, batch, care, &mut marks, &mut effects).await?);
     }
+    marks.write(&mut tx, &effects).await?;
     crash::point("applying records", "before the commit");
     tx.commit().await?;
     crash::point("applying records", "after the commit");
@@ -236,40 +240,25 @@ async fn write_batch(
     tx: &mut Transaction<'static, Sqlite>,
     batch: &Batch,
     care: Care,
+    marks: &mut Marks,
     effects: &mut Effects,
 ) -> Result<Result<(), BatchError>, sqlx::Error> {
-    let Some((origin, received)) = fence(tx, batch).await? else {
+    let Some(mark) = marks.of(batch.host, batch.epoch) else {
         return Ok(Err(BatchError::Fenced));
     };
+    let received = mark.received();
     let fresh = batch.records.iter().filter(|record| int(record.seq) > received);
     let fresh: Vec<&Record> = fresh.collect();
     if let Some(error) = out_of_turn(&fresh, received) {
         return Ok(Err(error));
     }
+    let origin = mark.origin();
     for record in &fresh {
-        write_record(tx, &origin, record, care, effects).await?;
+        write_record(tx, origin, record, care, effects).await?;
     }
     let last = fresh.last().map_or(received, |record| int(record.seq));
-    advance(tx, batch.host, last, effects.now()).await?;
+    marks.advance(batch.host, last);
     Ok(Ok(()))
-}
-
-/// The stored position and incarnation, if this session may still write.
-async fn fence(
-    connection: &mut SqliteConnection,
-    batch: &Batch,
-) -> Result<Option<(Origin, i64)>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT received, incarnation FROM hosts
-         WHERE id = $1 AND epoch = $2 AND removed_at IS NULL",
-    )
-    .bind(batch.host.to_string())
-    .bind(int(batch.epoch))
-    .fetch_optional(connection)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let incarnation = row.text_opt("incarnation")?.unwrap_or_default();
-    Ok(Some((Origin { host: batch.host, incarnation }, row.int("received")?)))
 }
 
 fn out_of_turn(fresh: &[&Record], received: i64) -> Option<BatchError> {
@@ -323,19 +312,4 @@ async fn set_aside(
         "a record could not be applied and was set aside");
     metrics::record_set_aside();
     apply::set_aside(tx, origin, record, reason, now).await
-}
-
-async fn advance(
-    connection: &mut SqliteConnection,
-    host: HostId,
-    received: i64,
-    now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE hosts SET received = $2, last_seen_at = $3 WHERE id = $1")
-        .bind(host.to_string())
-        .bind(received)
-        .bind(now.as_millisecond())
-        .execute(connection)
-        .await?;
-    Ok(())
 }

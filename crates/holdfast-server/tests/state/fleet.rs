@@ -287,6 +287,15 @@ pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     asked.await.expect("it did not happen within a minute")
 }
 
+/// What a counting statement finds in the database of a store.
+pub(crate) async fn count(dir: &Path, statement: &'static str) -> i64 {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("holdfast.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let found = sqlx::query_scalar(statement).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    found
+}
+
 /// Changes the database behind the server's back.
 pub(crate) async fn meddle(dir: &Path, statement: &'static str) {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("holdfast.db"));

@@ -4,6 +4,7 @@
 mod alerts;
 mod audit;
 mod channels;
+mod crowd;
 mod disk;
 mod enrolment;
 mod fleet;

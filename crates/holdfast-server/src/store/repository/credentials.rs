@@ -72,7 +72,7 @@ impl Store {
         match slot {
             Slot::Repo => set_everyday(&mut tx, self.sealer(), repository, new, self.now()).await,
             Slot::Admin => {
-                let stored = self.open_admin(&row, PHASE)?.unwrap_or_default();
+                let stored = open_admin(self.sealer(), &row, PHASE)?.unwrap_or_default();
                 let merged = merge(stored, new);
                 set_admin(&mut tx, self.sealer(), repository, Some(&merged)).await
             }
@@ -189,8 +189,8 @@ impl Store {
         .await
         .map_err(Error::database(phase))?;
         // What does not open any more may be what is being mended.
-        let everyday = self.open_repository(&row, phase).ok();
-        let admin = self.open_admin(&row, phase).ok().flatten().map(|admin| {
+        let everyday = super::open_repository(self.sealer(), &row, phase).ok();
+        let admin = open_admin(self.sealer(), &row, phase).ok().flatten().map(|admin| {
             let fields = [("url", &admin.url), ("password", &admin.password)];
             let set = fields.into_iter().filter(|(_, secret)| secret.is_some());
             json!({
@@ -210,20 +210,19 @@ impl Store {
         };
         read().map_err(Error::database(phase))
     }
+}
 
-    /// The admin slot of `row`, which has its `id` and `admin`.
-    pub(super) fn open_admin(
-        &self,
-        row: &SqliteRow,
-        phase: &'static str,
-    ) -> Result<Option<Credentials>, Error> {
-        let database = Error::database(phase);
-        let Some(sealed) = row.text_opt("admin").map_err(&database)? else { return Ok(None) };
-        let id = row.text("id").map_err(&database)?;
-        let opened = self.sealer().unseal(place(&id, "admin"), &sealed);
-        let text = opened.map_err(Error::damaged(phase))?;
-        super::read_sealed(&text, "admin").map(Some).map_err(Error::damaged(phase))
-    }
+/// The admin slot of `row`, which has its `id` and `admin`.
+pub(super) fn open_admin(
+    sealer: &Sealer,
+    row: &SqliteRow,
+    phase: &'static str,
+) -> Result<Option<Credentials>, Error> {
+    let database = Error::database(phase);
+    let Some(sealed) = row.text_opt("admin").map_err(&database)? else { return Ok(None) };
+    let id = row.text("id").map_err(&database)?;
+    let text = sealer.unseal(place(&id, "admin"), &sealed).map_err(Error::damaged(phase))?;
+    super::read_sealed(&text, "admin").map(Some).map_err(Error::damaged(phase))
 }
 
 /// Raises the configuration's version of every host that uses or keeps the repository, but for the
