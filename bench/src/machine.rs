@@ -3,7 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use nix::sys::resource::{Resource, getrlimit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::account::field;
 
@@ -15,7 +15,7 @@ const STEAL_MAX: f64 = 0.02;
 const WATCH: Duration = Duration::from_secs(1);
 
 /// The machine, and what else ran on it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,

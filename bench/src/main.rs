@@ -17,10 +17,12 @@
 mod account;
 mod child;
 mod driver;
+mod growth;
 mod machine;
 mod measure;
 mod operator;
 mod plot;
+mod publish;
 mod report;
 mod role;
 mod scenario;
@@ -55,6 +57,12 @@ struct Cli {
 enum Part {
     /// Runs scenarios and prints what came of them
     Run(driver::Options),
+    /// Prints the figures of an earlier run as Markdown
+    Table(publish::Options),
+    /// Draws the growth curves of an earlier run
+    Plot(publish::Options),
+    /// Puts the figures and curves of an earlier run into the documentation
+    Publish(publish::Options),
     /// Light agents (started by the driver)
     #[command(hide = true)]
     Fleet(role::fleet::Options),
@@ -77,6 +85,9 @@ fn start() -> Result<()> {
     runtime.block_on(async {
         match part {
             Part::Run(options) => Box::pin(driver::run(options)).await,
+            Part::Table(options) => publish::table(&options),
+            Part::Plot(options) => publish::draw(&options),
+            Part::Publish(options) => publish::publish(&options),
             Part::Fleet(options) => role::fleet::run(options).await,
             Part::Floor(options) => role::floor::run(options).await,
             Part::Peers(options) => role::peers::run(options).await,

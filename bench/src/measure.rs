@@ -1,6 +1,8 @@
 //! One measured figure, the reference it is held against, and the goal.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use crate::summary::{median, spread};
 
@@ -10,15 +12,18 @@ pub(crate) const ROUNDS_MIN: usize = 5;
 /// A reference that moves by more than this between its own runs resolves nothing.
 const SPREAD_MAX: f64 = 0.25;
 
+/// A name that stands in this program, or in the file of an earlier run.
+pub(crate) type Word = Cow<'static, str>;
+
 /// A figure with everything needed to judge it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     /// The scenario that measured it.
-    pub(crate) scenario: &'static str,
+    pub(crate) scenario: Word,
     /// What was measured.
     pub(crate) metric: String,
     /// Its unit.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: Word,
     /// Of what there were how many: agents, jobs, records in a group.
     pub(crate) step: Step,
     /// One value per run.
@@ -30,29 +35,29 @@ pub(crate) struct Measurement {
 }
 
 /// How large the thing was.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step {
-    pub(crate) of: &'static str,
+    pub(crate) of: Word,
     pub(crate) count: usize,
 }
 
 /// The floor or peer of the same run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Reference {
-    pub(crate) name: &'static str,
+    pub(crate) name: Word,
     pub(crate) values: Vec<f64>,
 }
 
 /// A goal of the project's list.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Goal {
     /// Its name in `docs/performance.md`.
-    pub(crate) id: &'static str,
+    pub(crate) id: Word,
     pub(crate) rule: Rule,
 }
 
 /// What a goal asks for.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Rule {
     /// The median at most this.
     ValueAtMost(f64),
@@ -65,7 +70,7 @@ pub(crate) enum Rule {
 }
 
 /// What came of a goal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
     /// The goal is met.
@@ -87,20 +92,20 @@ impl Measurement {
         step: (&'static str, usize),
         values: Vec<f64>,
     ) -> Self {
-        let step = Step { of: step.0, count: step.1 };
-        let metric = metric.into();
+        let step = Step { of: step.0.into(), count: step.1 };
+        let (scenario, metric, unit) = (scenario.into(), metric.into(), unit.into());
         Self { scenario, metric, unit, step, values, reference: None, goal: None }
     }
 
     /// Held against a floor or peer.
     pub(crate) fn against(mut self, name: &'static str, values: Vec<f64>) -> Self {
-        self.reference = Some(Reference { name, values });
+        self.reference = Some(Reference { name: name.into(), values });
         self
     }
 
     /// With a goal.
     pub(crate) fn goal(mut self, id: &'static str, rule: Rule) -> Self {
-        self.goal = Some(Goal { id, rule });
+        self.goal = Some(Goal { id: id.into(), rule });
         self
     }
 
@@ -122,7 +127,7 @@ impl Measurement {
 
     /// Whether the goal is met. On a machine that is not `quiet` nothing is certain.
     pub(crate) fn verdict(&self, quiet: bool) -> Option<Verdict> {
-        let met = self.meets(self.goal?.rule)?;
+        let met = self.meets(self.goal.as_ref()?.rule)?;
         let steady = self.reference.as_ref().is_none_or(|it| spread(&it.values) <= SPREAD_MAX);
         let certain = quiet && steady && self.values.len() >= ROUNDS_MIN;
         Some(match (met, certain) {

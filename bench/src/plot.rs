@@ -29,7 +29,7 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut names = Vec::new();
     for ((scenario, metric), figures) in curves(report) {
-        let name = format!("bench-{scenario}-{}.svg", slug(metric));
+        let name = file_name(scenario, metric);
         let path = folder.join(&name);
         fs::write(&path, draw(report, &figures))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -38,13 +38,14 @@ pub(crate) fn write_all(report: &Report, folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-type Curves<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Measurement>>;
+/// Figures at growing sizes, by scenario and name.
+pub(crate) type Curves<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a Measurement>>;
 
-fn curves(report: &Report) -> Curves<'_> {
+pub(crate) fn curves(report: &Report) -> Curves<'_> {
     let mut curves = Curves::new();
     for judged in &report.measurements {
         let figure = &judged.figure;
-        curves.entry((figure.scenario, &figure.metric)).or_default().push(figure);
+        curves.entry((&*figure.scenario, &*figure.metric)).or_default().push(figure);
     }
     curves.retain(|_, figures| figures.len() >= 2);
     curves
@@ -169,6 +170,11 @@ impl Frame {
         let x = LEFT + index as f64 * 160.0;
         let _ = writeln!(text, r#"<text x="{x}" y="42" fill="{colour}">{}</text>"#, escape(name));
     }
+}
+
+/// What the picture of a figure's growth is called.
+pub(crate) fn file_name(scenario: &str, metric: &str) -> String {
+    format!("bench-{scenario}-{}.svg", slug(metric))
 }
 
 fn slug(text: &str) -> String {

@@ -1,8 +1,9 @@
 //! What people and programs get to read.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::Machine,
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// Everything a run found out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// Whether it was quiet before and after.
@@ -23,7 +24,7 @@ pub(crate) struct Report {
 }
 
 /// A figure as it stands in the report.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Judged {
     #[serde(flatten)]
     pub(crate) figure: Measurement,
@@ -50,6 +51,14 @@ impl Report {
         };
         let measurements = figures.into_iter().map(judge).collect();
         Self { machine, quiet, seconds, measurements, remarks }
+    }
+
+    /// The report of an earlier run, out of the file that `--json` wrote.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let report = serde_json::from_str(&text);
+        report.with_context(|| format!("{} is not what `bench --json` writes", file.display()))
     }
 
     /// The table for people.
@@ -93,7 +102,8 @@ fn line(judged: &Judged) -> String {
     let figure = &judged.figure;
     let goal = figure
         .goal
-        .map_or((String::new(), String::new()), |goal| (goal.id.to_owned(), rule(goal.rule)));
+        .as_ref()
+        .map_or((String::new(), String::new()), |goal| (goal.id.to_string(), rule(goal.rule)));
     let floor = figure
         .reference
         .as_ref()
@@ -115,7 +125,7 @@ fn line(judged: &Judged) -> String {
     row.trim_end().to_owned()
 }
 
-fn rule(rule: Rule) -> String {
+pub(crate) fn rule(rule: Rule) -> String {
     match rule {
         Rule::ValueAtMost(bound) => format!("<= {}", number(bound)),
         Rule::ValueAtLeast(bound) => format!(">= {}", number(bound)),

@@ -10,7 +10,10 @@ use anyhow::Result;
 use crate::{command, tools, workspace};
 
 #[derive(Debug, Default, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    earlier: Option<Earlier>,
     /// What to measure: idle, ingest, dispatch, storm, fan-out, outbox, overhead, agent-idle, ui,
     /// endure
     scenarios: Vec<String>,
@@ -40,6 +43,24 @@ pub(crate) struct Options {
     agents: Option<String>,
 }
 
+/// What can be done with the files that `--json` wrote.
+#[derive(Debug, clap::Subcommand)]
+enum Earlier {
+    /// Prints the figures of earlier runs as Markdown
+    Table(Files),
+    /// Draws the growth curves of earlier runs into docs/images
+    Plot(Files),
+    /// Puts the figures and curves of earlier runs into docs/performance.md and docs/images
+    Publish(Files),
+}
+
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// What `--json` wrote
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
 impl Options {
     fn profile(&self) -> &str {
         let usual = if self.smoke { "dev" } else { "release" };
@@ -59,6 +80,9 @@ pub(crate) fn smoke() -> Result<()> {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(earlier) = &options.earlier {
+        return show(earlier);
+    }
     if !options.all && !options.smoke && options.scenarios.is_empty() {
         anyhow::bail!("name what to measure, or all of it with --all; --smoke proves the harness");
     }
@@ -84,6 +108,31 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if let Some(agents) = &options.agents {
         bench.arg("--agents").arg(agents);
+    }
+    command::run(&mut bench)
+}
+
+/// Nothing is measured, so it does not matter how it is built.
+fn show(earlier: &Earlier) -> Result<()> {
+    let (word, files) = match earlier {
+        Earlier::Table(files) => ("table", files),
+        Earlier::Plot(files) => ("plot", files),
+        Earlier::Publish(files) => ("publish", files),
+    };
+    let built = ["release", "debug"].map(|folder| workspace::target().join(folder));
+    let mut built = built.into_iter().map(|folder| folder.join("holdfast-bench"));
+    let program = match built.find(|program| program.exists()) {
+        Some(program) => program,
+        None => {
+            let dev = Options { smoke: true, ..Options::default() };
+            build(&dev)?;
+            dev.folder().join("holdfast-bench")
+        }
+    };
+    let mut bench = command::in_root(program);
+    bench.arg(word).arg("--docs").arg(workspace::root().join("docs"));
+    for file in &files.files {
+        bench.arg(std::path::absolute(file)?);
     }
     command::run(&mut bench)
 }

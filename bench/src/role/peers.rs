@@ -211,7 +211,9 @@ async fn open(options: &Options) -> Result<Socket> {
     let port = options.url.port_or_known_default().context("no port")?;
     let stream = TcpStream::connect((host, port)).await?;
     stream.set_nodelay(true)?;
-    let (socket, _) = client_async_with_config(request, stream, Some(floor::buffers())).await?;
+    // A browser takes a message of any size, and a large fleet's first one is large.
+    let limits = floor::buffers().max_frame_size(None).max_message_size(None);
+    let (socket, _) = client_async_with_config(request, stream, Some(limits)).await?;
     Ok(socket)
 }
 

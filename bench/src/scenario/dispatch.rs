@@ -45,7 +45,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<()> {
         let floor = [floor(0.5), floor(0.99)];
         let size = Size { hosts: agents, running: 1, ..Size::default() };
         let mut stage = Stage::connected(&bench.programs, size).await?;
-        let commands = bench.pick(400, 10);
+        let commands = bench.pick(250, 10);
         let calm = dispatch(&mut stage, commands).await?;
         report(bench, "at rest", agents, &calm, floor);
         let loaded = under_load(&mut stage, commands).await?;

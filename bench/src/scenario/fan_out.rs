@@ -59,7 +59,7 @@ struct Delivery {
 }
 
 async fn deliver(bench: &Bench, stage: &mut Stage, browsers: usize) -> Result<Delivery> {
-    let seconds = bench.pick(6.0, 1.5);
+    let seconds = bench.pick(4.5, 1.5);
     let unwatched = watch(stage, seconds).await?;
     let url = format!("{}/api/v1/live", stage.server.url);
     let count = browsers.to_string();

@@ -39,7 +39,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<()> {
 
 async fn progress(bench: &mut Bench, agents: usize) -> Result<()> {
     let (mut ours, mut floors) = (Vec::new(), Vec::new());
-    let seconds = bench.pick(6.0, 1.5);
+    let seconds = bench.pick(4.5, 1.5);
     let size = Size { hosts: agents, running: JOBS, ..Size::default() };
     let period_seconds = PERIOD.max((agents * JOBS) as f64 / PER_SECOND_MAX);
     let mut stage = Stage::connected(&bench.programs, size).await?;

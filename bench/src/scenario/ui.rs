@@ -22,8 +22,8 @@ const DEPTH: usize = 20;
 
 pub(super) async fn run(bench: &mut Bench) -> Result<()> {
     bench.remark(
-        "ui: the tree of a snapshot (1,000,000 entries) cannot be measured, the API does not list \
-         the files of a snapshot yet",
+        "ui: the tree of a snapshot (1,000,000 entries) is not measured: the server asks the agent \
+         for it, and a light agent has no restic",
     );
     for history in bench.pick(vec![10_000, 100_000, 1_000_000], vec![200]) {
         pages(bench, history).await?;
