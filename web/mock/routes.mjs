@@ -125,7 +125,6 @@ export function moreRoutes({ hosts, jobs, repositories, alerts, findHost, tell, 
     ['GET', /^\/repositories\/([^/]+)$/, ([id]) => ({
       ...repositoryOf(id),
       maintenance: { forget: plan('15 5 * * *', true, 9), prune: plan('0 6 * * 0', true, 70), check: plan('0 12 1 * *', false, 0) },
-      sizes: [],
       has_admin_credentials: repositoryOf(id).name === 'vault',
     })],
     ['PUT', /^\/repositories\/([^/]+)\/maintenance\/([^/]+)$/, ([id, what], body) => ({ ...body, id, what })],
