@@ -29,6 +29,7 @@ mod evaluation;
 mod firing;
 mod group;
 mod host;
+mod in_force;
 mod inbox;
 mod job;
 mod log;

@@ -3,7 +3,7 @@
 //! Whether a record makes sense is decided before anything is written, so that a poisonous one
 //! leaves nothing behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use holdfast_link::Record;
 use holdfast_protocol::{
@@ -20,6 +20,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     evaluation,
+    in_force::InForce,
     job::{tries, withdraw},
     repository::size::{self, Measured},
     row::{Columns, int},
@@ -55,15 +56,7 @@ pub(super) struct Effects {
     /// Hosts that have to be told their configuration again.
     configs: BTreeSet<HostId>,
     runs: Vec<metrics::Run>,
-    /// Written with the positions, in the same transaction: all hosts' in one statement.
-    in_force: BTreeMap<HostId, InForce>,
-}
-
-/// What a host's agent said is in force with it now; `None` for what it did not speak of.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct InForce {
-    pub(super) config: Option<i64>,
-    pub(super) schedule: Option<i64>,
+    in_force: InForce,
 }
 
 impl Effects {
@@ -74,17 +67,13 @@ impl Effects {
             jobs: BTreeSet::new(),
             configs: BTreeSet::new(),
             runs: Vec::new(),
-            in_force: BTreeMap::new(),
+            in_force: InForce::default(),
         }
     }
 
-    /// What a host's agent has said is in force.
-    pub(super) fn told(&self, host: HostId) -> InForce {
-        self.in_force.get(&host).copied().unwrap_or_default()
-    }
-
-    fn in_force(&mut self, host: HostId) -> &mut InForce {
-        self.in_force.entry(host).or_default()
+    /// What the agents said is in force with them. It is written in the same transaction.
+    pub(super) fn in_force(&self) -> &InForce {
+        &self.in_force
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -119,11 +108,11 @@ pub(super) async fn apply(
     match message {
         Message::CommandResult(body) => command_result(connection, host, &body, effects).await,
         Message::ConfigApplied(body) => {
-            effects.in_force(host).config = Some(body.version);
+            effects.in_force.configs.entry(host).or_default().push(body.version);
             Ok(())
         }
         Message::ScheduleAck(body) => {
-            effects.in_force(host).schedule = Some(body.version);
+            effects.in_force.schedules.entry(host).or_default().push(body.version);
             Ok(())
         }
         Message::JobStarted(body) => job_started(connection, host, &body, effects).await,

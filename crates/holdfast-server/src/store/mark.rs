@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use holdfast_protocol::HostId;
+use jiff::Timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    apply::{Effects, Origin},
+    apply::Origin,
     host::only_hosts,
     row::{Columns, int},
 };
@@ -55,29 +56,21 @@ impl Marks {
         }
     }
 
-    /// Stores what has moved, and what the agents said is in force.
+    /// Stores what has moved.
     pub(super) async fn write(
         &self,
         connection: &mut SqliteConnection,
-        effects: &Effects,
+        now: Timestamp,
     ) -> Result<(), sqlx::Error> {
         let moved: Vec<_> = self.hosts.iter().filter(|(_, mark)| mark.moved).collect();
         if moved.is_empty() {
             return Ok(());
         }
         let mut query = QueryBuilder::<Sqlite>::new("UPDATE hosts SET last_seen_at = ");
-        query.push_bind(effects.now().as_millisecond());
-        query.push(
-            ", received = moved.column2,
-             config_applied = COALESCE(moved.column3, config_applied),
-             schedule_applied = COALESCE(moved.column4, schedule_applied) FROM (",
-        );
+        query.push_bind(now.as_millisecond());
+        query.push(", received = moved.column2 FROM (");
         query.push_values(moved, |mut row, (host, mark)| {
-            let told = effects.told(*host);
-            row.push_bind(host.to_string())
-                .push_bind(mark.received)
-                .push_bind(told.config)
-                .push_bind(told.schedule);
+            row.push_bind(host.to_string()).push_bind(mark.received);
         });
         query.push(") AS moved WHERE hosts.id = moved.column1");
         query.build().execute(connection).await?;

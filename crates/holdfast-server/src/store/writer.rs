@@ -229,7 +229,8 @@ async fn attempt(
     for batch in round {
         verdicts.push(write_batch(&mut tx, batch, care, &mut marks, &mut effects).await?);
     }
-    marks.write(&mut tx, &effects).await?;
+    marks.write(&mut tx, now).await?;
+    effects.in_force().write(&mut tx).await?;
     crash::point("applying records", "before the commit");
     tx.commit().await?;
     crash::point("applying records", "after the commit");
