@@ -24,6 +24,8 @@ mod config;
 pub mod dialect;
 mod embed;
 mod firing;
+#[cfg(test)]
+mod fixtures;
 pub mod hub;
 pub mod live;
 mod maintenance;

@@ -84,11 +84,5 @@ fn note(headers: &mut HeaderMap, tag: String) {
 
 fn unreadable(error: &axum::Error) -> Response {
     tracing::error!(error = chain(error), "an answer could not be read");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal_error",
-        "The server made a mistake.",
-        "Try again; if it happens again, report it with the answer's x-request-id.",
-    )
-    .into_response()
+    Problem::internal().into_response()
 }

@@ -101,13 +101,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let what = panic.downcast_ref::<String>().map(String::as_str);
     let what = what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
     tracing::error!(what, "a request panicked");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal_error",
-        "The server made a mistake.",
-        "Try again; if it happens again, report it with the answer's x-request-id.",
-    )
-    .into_response()
+    Problem::internal().into_response()
 }
 
 #[cfg(test)]

@@ -76,6 +76,16 @@ impl Problem {
     ) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, title, action)
     }
+
+    /// The server itself is to blame (500). Why is for its log only.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "The server made a mistake.",
+            "Try again; if it happens again, report it with the answer's x-request-id.",
+        )
+    }
 }
 
 impl From<PasswordError> for Problem {

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use holdfast_protocol::{
     HostId, JobId, Message,
     dialect::Dialect,
@@ -15,8 +13,9 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     clock::Clock,
+    fixtures,
     hub::desk::Desk,
-    store::{EvaluationFilter, JobFilter, NewForeignHost, NewGroup, NewRepository, NewSchedule},
+    store::{EvaluationFilter, JobFilter, NewForeignHost, NewSchedule},
     view::{Cause, JobView},
     watch::{Outcome, Reason, Watch},
 };
@@ -107,15 +106,7 @@ impl House {
 }
 
 async fn add(store: &Store, dialect: Dialect) -> HostId {
-    let new = NewRepository {
-        name: "vault".to_owned(),
-        kind: "local".to_owned(),
-        location: "/srv/vault".to_owned(),
-        url: Secret::new("/srv/vault"),
-        password: Secret::new("x"),
-        environment: BTreeMap::new(),
-        ca_certificate: None,
-    };
+    let new = fixtures::repository("vault", "local", "/srv/vault");
     let repository_id = store.add_repository("ops", &new).await.unwrap();
     let host = NewForeignHost {
         name: "nas".to_owned(),
@@ -124,15 +115,7 @@ async fn add(store: &Store, dialect: Dialect) -> HostId {
         address_token: Secret::new(""),
     };
     let added = store.add_foreign_host("ops", &host).await.unwrap();
-    let group = NewGroup {
-        name: "home".to_owned(),
-        repository_id,
-        includes: vec!["/home".to_owned()],
-        excludes: vec![],
-        objective_seconds: None,
-        options: Default::default(),
-        retention: None,
-    };
+    let group = fixtures::group("home", repository_id);
     store.add_group("ops", added.host_id, &group).await.unwrap();
     added.host_id
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use holdfast_link::{Record, Store as _};
 use holdfast_protocol::{
@@ -18,9 +18,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     clock::Clock,
-    store::{
-        Enrolment, HostStore, JobFilter, NewCredentials, NewGroup, NewMaintenance, NewRepository,
-    },
+    fixtures,
+    store::{Enrolment, HostStore, JobFilter, NewCredentials, NewMaintenance},
     view::{Cause, JobView, RepositoryDetailView},
 };
 
@@ -50,15 +49,7 @@ impl House {
         let clock = Clock::manual(BEGINNING.parse().unwrap());
         let store = Store::open_with(dir.path(), clock.clone()).await.unwrap();
         let live = Live::load(store.clone()).await.unwrap();
-        let new = NewRepository {
-            name: "vault".to_owned(),
-            kind: "local".to_owned(),
-            location: "/srv/vault".to_owned(),
-            url: Secret::new("/srv/vault"),
-            password: Secret::new("x"),
-            environment: BTreeMap::new(),
-            ca_certificate: None,
-        };
+        let new = fixtures::repository("vault", "local", "/srv/vault");
         let repository = store.add_repository("ops", &new).await.unwrap();
         let mut agents = Vec::new();
         for name in ["web-1", "web-2"] {
@@ -153,15 +144,7 @@ fn plan() -> NewMaintenance {
 impl Agent {
     async fn enrol(store: &Store, name: &str, repository: RepositoryId) -> Self {
         let added = store.add_host("ops", name).await.unwrap();
-        let group = NewGroup {
-            name: "etc".to_owned(),
-            repository_id: repository,
-            includes: vec!["/etc".to_owned()],
-            excludes: vec![],
-            objective_seconds: None,
-            options: Default::default(),
-            retention: None,
-        };
+        let group = fixtures::group("etc", repository);
         store.add_group("ops", added.host_id, &group).await.unwrap();
         let incarnation = Incarnation::from_uuid(Uuid::new_v4());
         let enrolment = Enrolment {

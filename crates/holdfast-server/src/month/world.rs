@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::{
-    Incarnation, RepositoryId,
-    message::{config::Secret, schedule::Timing},
-};
+use holdfast_protocol::{Incarnation, RepositoryId, message::schedule::Timing};
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -18,8 +15,9 @@ use super::{
 use crate::{
     alert::{Alarm, Courier, guard::Guard, wire::Wire},
     clock::Clock,
+    fixtures,
     live::Live,
-    store::{AlertFilter, Enrolment, NewGroup, NewRepository, NewSchedule, Store},
+    store::{AlertFilter, Enrolment, NewSchedule, Store},
     verdict::Standing,
     view::{AlertView, Calendar},
     watch::Watch,
@@ -223,15 +221,7 @@ impl World {
 
 async fn repository(store: &Store, name: &str, server: &str) -> RepositoryId {
     let location = format!("rest:https://{server}.example:8000/{name}");
-    let new = NewRepository {
-        name: name.to_owned(),
-        kind: "rest".to_owned(),
-        url: Secret::new(location.as_str()),
-        location,
-        password: Secret::new("x"),
-        environment: BTreeMap::new(),
-        ca_certificate: None,
-    };
+    let new = fixtures::repository(name, "rest", &location);
     store.add_repository("ops", &new).await.unwrap()
 }
 
@@ -243,15 +233,7 @@ async fn agent(store: &Store, number: usize, shared: RepositoryId, now: Timestam
         _ => repository(store, &format!("vault-{number}"), "vault-b").await,
     };
     let added = store.add_host("ops", &name).await.unwrap();
-    let group = NewGroup {
-        name: "home".to_owned(),
-        repository_id: repository,
-        includes: vec!["/home".to_owned()],
-        excludes: vec![],
-        objective_seconds: None,
-        options: Default::default(),
-        retention: None,
-    };
+    let group = fixtures::group("home", repository);
     store.add_group("ops", added.host_id, &group).await.unwrap();
     let schedule = plan(number);
     store.set_schedule("ops", added.host_id, "home", &schedule).await.unwrap();
